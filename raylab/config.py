@@ -1,0 +1,324 @@
+"""The whole configuration of a run and of a study, as frozen pydantic models.
+
+A run's identity is the canonical hash of what decides its result (`RunConfig.identity`): where results lie, how many
+workers compute them and what is logged are left out, so a run may move to another machine and continue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from raylab.errors import ConfigError
+from raylab.selection import STRATEGIES, Acquisition, strategy
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SyntheticConfig(_Frozen):
+    """Street scenes drawn by a seeded generator."""
+
+    train_images: Positive = 48
+    """Images in the pool."""
+    val_images: Positive = 16
+    """Images that mIoU is measured on."""
+    height: Positive = 128
+    """Pixels."""
+    width: Positive = 192
+    """Pixels."""
+    seed: NonNegative = 0
+    """Seed of the scenes (not of the run)."""
+
+
+class DataConfig(_Frozen):
+    """Which images are the pool and the validation split."""
+
+    name: Literal["synthetic", "camvid", "idd_lite", "folder"] = "synthetic"
+    """Data set; `folder` is one of your own (images/, masks/, dataset.yaml)."""
+    root: str | None = None
+    """Folder of the data set; not used by `synthetic`."""
+    synthetic: SyntheticConfig = SyntheticConfig()
+
+
+class RegionConfig(_Frozen):
+    """How images are cut into regions."""
+
+    size: Positive = 32
+    """N: side of a region in pixels (the paper: 128 on Cityscapes, 32 on VOC)."""
+
+
+class ModelConfig(_Frozen):
+    """DeepLabv3+ on a timm backbone."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    """Any timm model with features at strides 4 and 16 (the paper: xception41)."""
+    weights: str = "imagenet"
+    """`imagenet`, `random`, or the path of a .safetensors file."""
+    output_stride: Literal[8, 16, 32] = 16
+    """Stride of the backbone's last features."""
+    atrous_rates: tuple[int, ...] = (6, 12, 18)
+    """Dilations of the ASPP's three branches."""
+    channels: Positive = 256
+    """Channels of the ASPP and the decoder: also the dimension of the region features."""
+
+
+class TrainingConfig(_Frozen):
+    """One round's training, from the pre-trained backbone (DESIGN.md section 3)."""
+
+    iterations: Positive | None = None
+    """Optimiser steps a round; when not given, `epochs` over the labelled images."""
+    epochs: Positive = 100
+    """Passes over the images with at least one labelled region."""
+    batch_size: Positive = 16
+    """Crops in a global batch, over all workers."""
+    crop: Positive = 513
+    """Side of the random crop in pixels."""
+    crop_tries: Positive = 1
+    """Random crops drawn until one holds a labelled pixel; 1 is the paper's plain random crop."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Range of the random scale."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    """Base rate of the poly schedule (the paper: 0.01 Cityscapes, 0.007 VOC)."""
+    head_rate_factor: Annotated[float, Field(gt=0)] = 1.0
+    """Rate of the freshly initialised head relative to the backbone's."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
+    power: Annotated[float, Field(gt=0)] = 0.9
+    """Exponent of the poly schedule."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: forward and backward under autocast; weights and optimiser stay float32."""
+    channels_last: bool = True
+    checkpoint_every: Positive = 500
+    """Iterations between checkpoints a killed training resumes from."""
+
+
+class ScoringConfig(_Frozen):
+    """What is computed for every region of the pool."""
+
+    uncertainty: Literal["entropy", "margin", "least_confidence"] = "entropy"
+    """Per-pixel map whose mean over the region is its uncertainty."""
+    pca: Positive = 128
+    """Dimension the region features are reduced to (never above their own)."""
+    batch_size: Positive = 4
+    """Images in one forward pass, for scoring and evaluation."""
+
+
+class BudgetConfig(_Frozen):
+    """How many regions each round labels."""
+
+    initial: Positive = 1000
+    """Regions drawn at random in round 0."""
+    rounds: tuple[Positive, ...] = (1000, 2000, 4000, 8000, 16000)
+    """Regions added by rounds 1, 2, ..."""
+
+    @property
+    def total(self) -> int:
+        """Regions labelled after the last round."""
+        return self.initial + sum(self.rounds)
+
+
+class StrategyConfig(_Frozen):
+    """An acquisition strategy: a row of the table in raylab.selection.strategies, and what to change in it."""
+
+    name: str = "entropy+spatial"
+    """A strategy's name; `raylab strategies` lists them."""
+    tau: float | None = None
+    """Radius of the spatial distance in pixels; when not given, N."""
+    a: float | None = None
+    """Distance of two regions of one image not farther apart than tau; the table says 1 where not given."""
+    b: float | None = None
+    """Distance of two regions of one image farther apart than tau; the table says 2 where not given."""
+    c: float | None = None
+    """Distance of two regions of different images; the table says 2 where not given."""
+    p: float | None = None
+    """Order of the norm between region centres; the table says infinity where not given."""
+
+    def acquisition(self) -> Acquisition:
+        """The row of numbers this names.
+
+        Raises:
+            ConfigError: the name is unknown or a value cannot work.
+        """
+        return strategy(self.name, **self.overrides())
+
+    def overrides(self) -> dict[str, float]:
+        """What is changed in the table's row."""
+        return {k: v for k, v in self.model_dump(exclude={"name"}).items() if v is not None}
+
+    @property
+    def label(self) -> str:
+        """Name for legends and folders, e.g. `entropy+spatial,tau=64`."""
+        return ",".join([self.name, *(f"{k}={v:g}" for k, v in self.overrides().items())])
+
+
+class ComputeConfig(_Frozen):
+    """What the run holds of the machine; none of it changes a result beyond float rounding."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where Ray has GPUs to give."""
+    workers: NonNegative = 1
+    """Ray Train workers; 0 trains in the run's own process."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    scorers: Positive = 1
+    """Actors of the scoring pool."""
+    cpus_per_scorer: Annotated[float, Field(gt=0)] = 0.75
+    cpus_for_reading: Annotated[float, Field(gt=0)] = 0.25
+    """CPU kept free for the tasks that decode images while the scorers hold theirs."""
+    threads: Positive = 1
+    """torch threads in every worker and scorer."""
+    loader_workers: NonNegative = 0
+    """DataLoader processes of every training worker."""
+
+    @property
+    def training_cpus(self) -> float:
+        """CPUs held while a round trains."""
+        return max(self.workers, 1) * self.cpus_per_worker
+
+    @property
+    def scoring_cpus(self) -> float:
+        """CPUs held while a round is scored."""
+        return self.scorers * self.cpus_per_scorer + self.cpus_for_reading
+
+
+class RunConfig(_Frozen):
+    """One strategy and seed through all rounds."""
+
+    name: str | None = None
+    """Name of the report and the MLflow parent run; when not given, made of strategy, N, seed and identity."""
+    data: DataConfig = DataConfig()
+    regions: RegionConfig = RegionConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    budget: BudgetConfig = BudgetConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    seed: NonNegative = 0
+    """Seed of the first draw, the augmentation and the head's initial weights."""
+    compute: ComputeConfig = ComputeConfig()
+    storage: str = "raylab-results"
+    """Folder or URI (s3://, gs://) under which every result lies."""
+    tracking: str | None = None
+    """MLflow tracking URI; when not given, an SQLite file under the storage root."""
+    experiment: str = "raylab"
+    """MLflow experiment."""
+
+    def identity(self) -> str:
+        """12 hexadecimal digits over everything that decides the run's result."""
+        return _digest(self.decisive())
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide the run's result, as plain JSON values."""
+        dump = self.model_dump(mode="json", exclude={"name", "compute", "storage", "tracking", "experiment"})
+        dump["training"].pop("checkpoint_every")
+        if self.data.name == "synthetic":
+            dump["data"].pop("root")
+        else:
+            dump["data"] = {"name": self.data.name}
+        return dump
+
+    def round0_identity(self) -> str:
+        """12 hexadecimal digits over what decides round 0: every strategy of a (data set, N, seed) shares it."""
+        dump = self.decisive()
+        dump.pop("strategy")
+        dump["budget"] = dump["budget"]["initial"]
+        return _digest(dump)
+
+    @property
+    def label(self) -> str:
+        """Folder and MLflow name of the run, e.g. `entropy+spatial-N32-seed0-1f2e3d4c5b6a`."""
+        return f"{self.strategy.label}-N{self.regions.size}-seed{self.seed}-{self.identity()}"
+
+
+class StudyConfig(_Frozen):
+    """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`."""
+
+    name: str = "study"
+    """Folder and MLflow parent run."""
+    run: RunConfig = RunConfig()
+    """What all runs share."""
+    strategies: tuple[str, ...] = ("random", "entropy", "entropy+spatial")
+    """Names, each with changes if wanted: `entropy+spatial,tau=64`."""
+    seeds: tuple[NonNegative, ...] = (0,)
+    region_sizes: tuple[Positive, ...] = ()
+    """N of every run; when empty, that of `run`. Budgets keep their number of pixels (DESIGN.md section 3)."""
+    supervised: bool = False
+    """Also train on every mask of the pool: the upper bound the curves are compared with."""
+    supervised_iterations: Positive | None = None
+    """Iterations of that training; when not given, those of a round."""
+    concurrent_runs: NonNegative = 0
+    """Runs in progress at once; 0: as many as the CPUs and GPUs hold."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> StudyConfig:
+        if not self.strategies or not self.seeds:
+            raise ValueError("strategies and seeds must each name at least one value")
+        return self
+
+    def runs(self) -> list[RunConfig]:
+        """The grid, in the order strategies, sizes, seeds.
+
+        Raises:
+            ConfigError: a strategy is unknown or named twice with the same values.
+        """
+        grid = [
+            _resize(self.run, size).model_copy(update={"strategy": parse_strategy(text), "seed": seed})
+            for text in self.strategies
+            for size in (self.region_sizes or (self.run.regions.size,))
+            for seed in self.seeds
+        ]
+        for run in grid:
+            run.strategy.acquisition()
+        labels = [run.label for run in grid]
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise ConfigError(f"strategies, seeds or region_sizes: the run {twice} is named twice; name it once")
+        return grid
+
+
+def parse_strategy(text: str) -> StrategyConfig:
+    """Read `name` or `name,tau=64,a=1`.
+
+    Raises:
+        ConfigError: unknown name or parameter, or a value that is no number.
+    """
+    name, *changes = text.split(",")
+    values: dict[str, float] = {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        try:
+            values[key] = float(value)
+        except ValueError:
+            raise ConfigError(f"strategies: {text!r}: {change!r} is not of the form key=number") from None
+        if key not in StrategyConfig.model_fields or key == "name":
+            raise ConfigError(f"strategies: {text!r}: unknown parameter {key!r}; known are tau, a, b, c, p")
+    if name not in STRATEGIES:
+        strategy(name)
+    return StrategyConfig(name=name, **values)
+
+
+def _resize(run: RunConfig, size: int) -> RunConfig:
+    if size == run.regions.size:
+        return run
+    factor = (run.regions.size / size) ** 2
+    budget = BudgetConfig(
+        initial=max(1, math.floor(run.budget.initial * factor + 0.5)),
+        rounds=tuple(max(1, math.floor(n * factor + 0.5)) for n in run.budget.rounds),
+    )
+    return run.model_copy(update={"regions": RegionConfig(size=size), "budget": budget})
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+__all__ = [name for name in dict(globals()) if name.endswith("Config")] + ["parse_strategy"]

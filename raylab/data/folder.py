@@ -1,0 +1,123 @@
+"""A data set of one's own: images/, masks/ and a dataset.yaml.
+
+root/dataset.yaml                       root/dataset.yaml
+root/images/train/a.jpg                 root/images/a.jpg
+root/images/val/b.jpg          or       root/images/b.jpg       with `val: 0.2` or `val: [b]`
+root/masks/train/a.png                  root/masks/a.png        in dataset.yaml
+root/masks/val/b.png                    root/masks/b.png
+
+classes:                                # their order is that of the training ids
+  - {name: road, id: 7, colour: [128, 64, 128]}
+  - {name: car, id: 26}                 # is given a colour
+ignore: [0, 255]                        # ids that do not count; 255 if the key is left out
+masks: ids                              # or colour: RGB masks painted with the colours above
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from raylab.data.base import ClassMap, Split
+from raylab.data.files import SPLITS, Entry, FileDataset, Layout, open_root
+from raylab.data.folder_spec import FILE_NAME, FolderSpec, read_spec
+
+_BY_FOLDER = Layout(images="images/{split}", masks="masks/{split}")
+_BY_FILE = Layout(images="images", masks="masks")
+
+Listing = tuple[dict[Split, list[Entry]], list[str]]
+
+
+class FolderDataset(FileDataset):
+    """Images (png, jpg, jpeg, tif, tiff, bmp, webp) and PNG masks that share their names; see the module's page.
+
+    Args:
+        root: folder that holds dataset.yaml, images and masks.
+        strict: refuse to open with problems of dataset.yaml, folders or pairing; without it, `problems()` tells them.
+
+    Raises:
+        DataError: the root is missing, or `strict` and there are problems; it names all of them.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, strict: bool = True) -> None:
+        path = open_root(root, "folder")
+        spec, problems = read_spec(path / FILE_NAME)
+        by_folder = any((path / "images" / split).is_dir() for split in SPLITS)
+        layout = _BY_FOLDER if by_folder else _BY_FILE
+        entries, found = _list_by_folder(path, spec) if by_folder else _list_by_file(path, spec)
+        super().__init__(
+            name="folder",
+            root=path,
+            classes=ClassMap((), ()) if spec is None else spec.class_map(),
+            coding=None if spec is None else spec.coding(),
+            layout=layout,
+            entries=entries,
+            problems=[*problems, *found],
+            strict=strict,
+        )
+
+
+def _list_by_folder(root: Path, spec: FolderSpec | None) -> Listing:
+    """The splits are folders."""
+    listed = {split: _BY_FOLDER.list_split(root, split) for split in SPLITS}
+    problems = [line for _, lines in listed.values() for line in lines]
+    if spec is not None and spec.val is not None:
+        problems.append(f"{root / FILE_NAME}: val: the folders of images/ already tell the splits; remove val")
+    return {split: entries for split, (entries, _) in listed.items()}, problems
+
+
+def _list_by_file(root: Path, spec: FolderSpec | None) -> Listing:
+    """All images lie in one folder, and dataset.yaml says which are for validation."""
+    # The layout names no split, so listing any one lists all.
+    entries, problems = _BY_FILE.list_split(root, "train")
+    problems = [line.replace(" in the train split", "") for line in problems]
+    if spec is None or not entries:
+        return {"train": entries, "val": []}, problems
+    where = f"{root / FILE_NAME}: val"
+    names = [entry.name for entry in entries]
+    if spec.val is None:
+        problems.append(f"{where}: nothing says which images validate; add `val: 0.2` or the folders train and val")
+        chosen: set[str] = set()
+    elif isinstance(spec.val, float):
+        chosen = split_by_hash(names, spec.val)
+    else:
+        chosen = set(spec.val)
+        problems += [f"{where}: no image is named {name!r}; {_nearest(name, names)}" for name in spec.val
+                     if name not in names]  # fmt: skip
+    splits: Mapping[Split, list[Entry]] = {
+        "train": [entry for entry in entries if entry.name not in chosen],
+        "val": [entry for entry in entries if entry.name in chosen],
+    }
+    if spec.val is not None:
+        problems += [f"{where}: the {split} split is empty; add images or change val" for split in SPLITS
+                     if not splits[split]]  # fmt: skip
+    return dict(splits), problems
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else "give names without extension"
+
+
+def split_by_hash(names: Sequence[str], share: float) -> set[str]:
+    """Choose the validation images: those whose name's hash falls below the share.
+
+    An image stays on its side when others are added or removed. With at least two images neither side is empty.
+
+    Args:
+        names: of all images.
+        share: of the images to choose, between 0 and 1.
+
+    Returns:
+        The chosen names.
+    """
+    rank = {name: int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") for name in names}
+    chosen = {name for name in names if rank[name] < share * 2**64}
+    if len(rank) > 1 and not chosen:
+        chosen = {min(rank, key=rank.__getitem__)}
+    if len(rank) > 1 and len(chosen) == len(rank):
+        chosen.remove(max(rank, key=rank.__getitem__))
+    return chosen

@@ -1,0 +1,116 @@
+"""The Arrow tables of regions: what scoring gives and selection takes, and the ledger of picks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raylab.errors import StoreError
+from raylab.regions.grid import RegionGrid
+
+LEDGER = pa.schema(
+    [
+        ("round", pa.int32()),
+        ("order", pa.int32()),
+        ("region_id", pa.int64()),
+        ("image_index", pa.int32()),
+        ("image", pa.string()),
+        ("top", pa.int32()),
+        ("left", pa.int32()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("phi", pa.float64()),
+        ("uncertainty", pa.float64()),
+        ("feature", pa.float64()),
+        ("spatial", pa.float64()),
+    ]
+)
+"""One row a pick: where it lies, its potential phi and each scaled term at the time of the pick (Eq. 4)."""
+
+
+def region_schema(feature_size: int | None) -> pa.Schema:
+    """Schema of the region table.
+
+    Args:
+        feature_size: d of the region features; None where they are not computed.
+    """
+    fields = [pa.field("region_id", pa.int64(), False), pa.field("uncertainty", pa.float32(), False)]
+    if feature_size:
+        # 32-bit list offsets are computed, not stored, for fixed-size lists: the values stay one flat buffer
+        # that NumPy maps without a copy.
+        fields.append(pa.field("feature", pa.list_(pa.float32(), feature_size), False))
+    return pa.schema(fields)
+
+
+def region_table(
+    region_id: NDArray[np.int64], uncertainty: NDArray[np.float32], features: NDArray[np.float32] | None
+) -> pa.Table:
+    """Rows of scored regions.
+
+    Args:
+        region_id: (n,) int64.
+        uncertainty: (n,) float32, unscaled.
+        features: (n, d) float32, or None.
+    """
+    columns: list[pa.Array] = [pa.array(region_id), pa.array(uncertainty)]
+    if features is not None:
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]))
+    return pa.Table.from_arrays(columns, schema=region_schema(None if features is None else features.shape[1]))
+
+
+def columns_of(table: pa.Table, n_regions: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The uncertainties and features of a whole pool, in the order of region_id.
+
+    Args:
+        table: sorted by region_id, as `raylab.scoring` gives it.
+        n_regions: what the pool holds.
+
+    Returns:
+        (n,) float32 uncertainties and (n, d) float32 features or None; views into the table where it has one chunk.
+
+    Raises:
+        StoreError: the table's rows are not exactly the pool's regions in order.
+    """
+    ids = table["region_id"].to_numpy()
+    if len(ids) != n_regions or not np.array_equal(ids, np.arange(n_regions)):
+        raise StoreError(f"region table: its {len(ids)} rows are not the pool's {n_regions} regions in order of region_id")
+    features = None
+    if "feature" in table.column_names:
+        column = table["feature"].combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
+    return table["uncertainty"].to_numpy(), features
+
+
+def ledger_table(
+    grid: RegionGrid,
+    names: list[str],
+    round_index: int,
+    region_id: NDArray[np.int64],
+    terms: dict[str, NDArray[np.float64]] | None = None,
+) -> pa.Table:
+    """The ledger rows of one round's picks, in their order.
+
+    Args:
+        grid: the pool's geometry.
+        names: of the pool's images.
+        round_index: t; 0 is the random draw.
+        region_id: (k,) picks in order.
+        terms: phi, uncertainty, feature and spatial, each (k,) float64; zeros where None (nothing was scored).
+    """
+    ids = np.asarray(region_id, np.int64)
+    image, boxes = grid.image_of(ids), grid.boxes(ids).reshape(-1, 4)
+    zeros = np.zeros(len(ids))
+    return pa.Table.from_pydict(
+        {
+            "round": np.full(len(ids), round_index, np.int32),
+            "order": np.arange(len(ids), dtype=np.int32),
+            "region_id": ids,
+            "image_index": image.astype(np.int32),
+            "image": [names[i] for i in image],
+            **{name: boxes[:, i] for i, name in enumerate(("top", "left", "height", "width"))},
+            **{name: (terms or {}).get(name, zeros) for name in ("phi", "uncertainty", "feature", "spatial")},
+        },
+        schema=LEDGER,
+    )

@@ -1,0 +1,111 @@
+"""Scoring a pool with Ray Data: read -> predict in an actor pool -> region table, in the order of region_id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+
+from raylab.data import open_dataset
+from raylab.progress import Progress, peak_memory
+from raylab.regions.table import columns_of, region_table
+from raylab.scoring.predict import Predictor, ScoringJob, load_model
+from raylab.scoring.reduce import principal_components
+from raylab.store.artifacts import Store
+from raylab.training.step import image_batches, prepare_process
+
+
+class _Reader:
+    """Decodes the images of one batch; opened once in every process that reads."""
+
+    def __init__(self, job: ScoringJob) -> None:
+        self.job = job
+        self.dataset: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"job": self.job, "dataset": None}
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        self.dataset = self.dataset or open_dataset(self.job.data)
+        return {"indices": row["indices"], "images": np.stack([self.dataset.read_image("train", i) for i in row["indices"]])}
+
+
+class _Scorer:
+    """The actor that holds the model."""
+
+    def __init__(self, job: ScoringJob, store: Store, model_path: str, use_gpu: bool) -> None:
+        prepare_process(job.compute.threads)
+        device = torch.device("cuda" if use_gpu else "cpu")
+        model = load_model(job.model, job.n_classes, store.read_bytes(model_path), device)
+        self.predict = Predictor(job, model, device)
+
+    def __call__(self, batch: dict[str, Any]) -> pa.Table:
+        tables = [
+            self.predict(indices.tolist(), list(images))
+            for indices, images in zip(batch["indices"], batch["images"], strict=True)
+        ]
+        table = pa.concat_tables(tables)
+        return table.append_column("peak_memory", pa.array(np.full(len(table), peak_memory())))
+
+
+def score(
+    job: ScoringJob, store: Store, model_path: str, use_gpu: bool, progress: Progress
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Score every region of the pool.
+
+    Args:
+        job: what to compute.
+        store: of the model.
+        model_path: of its weights below the storage root.
+        use_gpu: whether each actor gets a GPU.
+        progress: told of every block that arrives.
+
+    Returns:
+        The region table sorted by region_id, features reduced by PCA; and `peak_memory` in bytes (the largest
+        actor's).
+
+    Raises:
+        StoreError: the rows are not exactly the pool's regions.
+    """
+    tables = []
+    done = 0
+    for table in scored_blocks(job, store, model_path, use_gpu):
+        tables.append(table)
+        done += len(table)
+        progress("score", done, job.grid.n_regions)
+    rows = pa.concat_tables(tables)
+    peak = int(rows["peak_memory"].to_numpy().max())
+    rows = rows.drop_columns(["peak_memory"]).sort_by("region_id").combine_chunks()
+    uncertainty, features = columns_of(rows, job.grid.n_regions)
+    if features is None:
+        return rows, {"peak_memory": peak}
+    reduced = principal_components(features, job.pca)
+    return region_table(np.arange(job.grid.n_regions), uncertainty, reduced), {"peak_memory": peak}
+
+
+def scored_blocks(job: ScoringJob, store: Store, model_path: str, use_gpu: bool) -> Any:
+    """Iterate over the pool's scored blocks as they arrive, in no promised order.
+
+    Which images share a forward pass is fixed here, not by how Ray cuts blocks: convolutions may round
+    differently with the size of the batch, and a run must select the same regions each time.
+    """
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    dataset = open_dataset(job.data)
+    batches = list(image_batches(dataset, "train", np.arange(job.grid.n_images), job.batch_size))
+    rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
+    read = rows.map(_Reader(job), num_cpus=job.compute.cpus_for_reading)
+    scored = read.map_batches(
+        _Scorer,
+        fn_constructor_args=(job, store, model_path, use_gpu),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=job.compute.scorers),
+        num_cpus=job.compute.cpus_per_scorer,
+        num_gpus=1 if use_gpu else 0,
+        batch_format="numpy",
+    )
+    return scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)

@@ -1,0 +1,237 @@
+"""What a strategy maximises: the weights and distances (Eq. 4-6), and the scaling of the terms to [0, 1].
+
+The potential of a region x, given the set S = L_t + B_t of regions labelled or picked so far, is
+
+    Max-Min   phi(x) = lambda_u u(x) + min_{y in S} [lambda_f d_f(x, y) + lambda_s d_s(x, y)]
+    Max-Sum   phi(x) = lambda_u u(x) / 2 + sum_{y in S} [lambda_f d_f(x, y) + lambda_s d_s(x, y)]
+
+in float64, in exactly this order of operations, so that every optimiser, namespace and machine gives the same
+picks. Over an empty S the minimum is the largest value of each weighted term, the sum is 0.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raylab.errors import ConfigError
+from raylab.regions.grid import RegionGrid
+
+SUM_GRID = 2.0**-32
+"""Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """A strategy, as a row of numbers.
+
+    Attributes:
+        uncertainty: lambda_u of Eq. 4.
+        feature: lambda_f of Eq. 4.
+        spatial: lambda_s of Eq. 4.
+        random: share of the batch that is drawn uniformly at random, after the rest is picked by the potential.
+            Of k regions floor(random * k) are drawn, so of an odd batch Entropy+Random takes one more by entropy.
+        distance: the spatial distance, "piecewise" (Eq. 6) or "linear" (Eq. 5).
+        tau: radius of the neighbourhood of Eq. 6 in pixels; None is the region size N.
+        a: distance within tau in one image (Eq. 6).
+        b: distance beyond tau in one image (Eq. 6).
+        c: distance across images (Eq. 6).
+        p: which L_p norm measures the distance of two centres, 1 or more, may be infinite.
+        set_function: "max_min" (Algorithm 1) or "max_sum" (the greedy of Borodin et al.).
+
+    Raises:
+        ConfigError: a field has a value that cannot work; the message names it.
+    """
+
+    uncertainty: float = 0.0
+    feature: float = 0.0
+    spatial: float = 0.0
+    random: float = 0.0
+    distance: Literal["piecewise", "linear"] = "piecewise"
+    tau: float | None = None
+    a: float = 1.0
+    b: float = 2.0
+    c: float = 2.0
+    p: float = math.inf
+    set_function: Literal["max_min", "max_sum"] = "max_min"
+
+    def __post_init__(self) -> None:
+        for name in ("uncertainty", "feature", "spatial", "a", "b", "c"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"acquisition.{name}: {value} is not a finite number of 0 or more")
+        if not 0 <= self.random <= 1:
+            raise ConfigError(f"acquisition.random: {self.random} is not a share between 0 and 1")
+        if self.tau is not None and not self.tau >= 0:
+            raise ConfigError(f"acquisition.tau: {self.tau} is not a number of pixels")
+        if not self.p >= 1:
+            raise ConfigError(f"acquisition.p: {self.p} is less than 1, so it is no norm")
+        choices = {"distance": ("piecewise", "linear"), "set_function": ("max_min", "max_sum")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f"acquisition.{name}: {getattr(self, name)!r} is none of {', '.join(known)}")
+        if max(self.b, self.c) == 0:
+            raise ConfigError("acquisition.b: b and c are both 0, so the spatial distance has no scale")
+        if self.random < 1 and max(self.uncertainty, self.feature, self.spatial) == 0:
+            raise ConfigError("acquisition.uncertainty: all weights are 0, so there is nothing to select by")
+        if self.spatial > 0 and self.distance == "piecewise" and not self.is_metric:
+            warnings.warn(
+                f"acquisition: a={self.a}, b={self.b}, c={self.c} is no metric (a <= b <= 2a and c >= b); "
+                "the approximation guarantees of the greedy do not hold",
+                stacklevel=3,
+            )
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether Eq. 6 with this (a, b, c) is a metric."""
+        return self.a <= self.b <= 2 * self.a and self.c >= self.b
+
+    @property
+    def needs_uncertainty(self) -> bool:
+        """Whether `select` must be given the regions' uncertainty."""
+        return self.random < 1 and self.uncertainty > 0
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether `select` must be given the regions' features."""
+        return self.random < 1 and self.feature > 0
+
+    @property
+    def needs_spatial(self) -> bool:
+        """Whether the spatial distances take part."""
+        return self.random < 1 and self.spatial > 0
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the set function is Max-Sum."""
+        return self.set_function == "max_sum"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The picks of one round, in the order in which they were made, with the terms that made them.
+
+    The terms are scaled and unweighted, those at the time of the pick, and 0 where the strategy does not use
+    them. Under Max-Min with both distances they are those of the pair that attains the minimum, so that
+    phi = lambda_u uncertainty + lambda_f feature + lambda_s spatial; under Max-Sum they are the sums over S and
+    the uncertainty counts half. Regions drawn at random have phi = feature = spatial = 0.
+
+    Attributes:
+        region_id: (k,) int64.
+        phi: (k,) float64 potential.
+        uncertainty: (k,) float64.
+        feature: (k,) float64.
+        spatial: (k,) float64.
+    """
+
+    region_id: NDArray[np.int64]
+    phi: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+    feature: NDArray[np.float64]
+    spatial: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.region_id)
+
+    @classmethod
+    def empty(cls) -> Selection:
+        """No picks at all."""
+        zero = np.zeros(0)
+        return cls(np.zeros(0, np.int64), zero, zero, zero, zero)
+
+    def __add__(self, other: Selection) -> Selection:
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Selection(*(np.concatenate(pair) for pair in pairs))
+
+
+def _norm(dr: int, dc: int, p: float) -> float:
+    """L_p norm of (dr, dc); by `math`, value by value, so that it does not depend on NumPy's vector width."""
+    high, low = max(dr, dc), min(dr, dc)
+    if low == 0 or math.isinf(p):
+        return float(high)
+    if p == 1:
+        return float(high + low)
+    if p == 2:
+        return math.sqrt(high * high + low * low)
+    return high * math.pow(1 + math.pow(low / high, p), 1 / p)
+
+
+class SpatialDistance:
+    """The scaled spatial distance d_s of a pool (Eq. 5 or 6).
+
+    Attributes:
+        cross: distance across images, 1 unless b > c (then c / b) or no distance occurs at all (then 0).
+        empty: the term over an empty set, its largest value.
+    """
+
+    def __init__(self, grid: RegionGrid, acquisition: Acquisition) -> None:
+        self._acquisition = acquisition
+        self._region_size = grid.region_size
+        self._largest = 0.0
+        if acquisition.distance == "linear":
+            shapes = np.unique(np.stack([grid.rows, grid.cols], axis=1), axis=0)
+            self._largest = max((self._centres(int(r) - 1, int(c) - 1) for r, c in shapes), default=0.0)
+            self.cross = self.empty = 1.0 if self._largest > 0 else 0.0
+        else:
+            self.cross, self.empty = acquisition.c / max(acquisition.b, acquisition.c), 1.0
+
+    def _centres(self, dr: int, dc: int) -> float:
+        """Distance in pixels of two centres dr rows and dc columns apart."""
+        return self._region_size * _norm(dr, dc, self._acquisition.p)
+
+    @property
+    def bounded_by_cross(self) -> bool:
+        """Whether no distance within an image exceeds the one across images, as in every metric."""
+        q = self._acquisition
+        return q.distance == "linear" or max(q.a, q.b) <= q.c
+
+    def table(self, rows: int, cols: int) -> NDArray[np.float64]:
+        """d_s within an image, by offset.
+
+        Args:
+            rows: rows of the image's grid.
+            cols: columns of the image's grid.
+
+        Returns:
+            (rows, cols) float64: entry [dr, dc] is the scaled distance of two regions that far apart.
+        """
+        q = self._acquisition
+        centres = np.array([[self._centres(dr, dc) for dc in range(cols)] for dr in range(rows)])
+        if q.distance == "linear":
+            return centres / self._largest if self._largest > 0 else centres
+        tau = self._region_size if q.tau is None else q.tau
+        table = np.where(centres <= tau, q.a, q.b) / max(q.b, q.c)
+        table[0, 0] = 0.0
+        return table
+
+    def sum_table(self, rows: int, cols: int) -> NDArray[np.float64]:
+        """d_s relative to the distance across images, on Max-Sum's exact grid; shaped like `table`.
+
+        A running sum of these stays small and exact, whatever the size of S; the sum proper is this one plus
+        |S| times `cross`.
+        """
+        return np.rint((self.table(rows, cols) - self.cross) / SUM_GRID) * SUM_GRID
+
+
+def scale_uncertainty(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Uncertainty scaled to [0, 1] by the least and the largest value of the whole pool; a constant becomes 0.
+
+    Args:
+        values: (n,) finite, any float type.
+
+    Returns:
+        (n,) float64.
+    """
+    scaled = values.astype(np.float64)
+    if len(scaled):
+        low, high = scaled.min(), scaled.max()
+        scaled -= low
+        span = high - low
+        if span > 0:
+            scaled /= span
+    return scaled

@@ -1,0 +1,132 @@
+"""Configuration from a YAML file and the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from raylab.config import DataConfig, RunConfig, StudyConfig
+from raylab.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(
+    model: type[Model], args: Sequence[str], prog: str, description: str | None = None, default: Model | None = None
+) -> Model:
+    """Read options, those of the command line in place of those of `--config FILE.yaml`.
+
+    Args:
+        model: the configuration to make.
+        args: the command line after the command.
+        prog: name shown in the help.
+        description: shown in the help.
+        default: values where neither file nor command line names one.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest known one is named) or a value does not fit.
+        SystemExit: with 0 after --help, with 2 after an option that cannot be read.
+    """
+    args = list(args)
+    if "--config" in args:
+        at = args.index("--config")
+        if at + 1 == len(args):
+            raise ConfigError("--config: give the path of a YAML file")
+        default = read_yaml(model, args[at + 1], default)
+        del args[at : at + 2]
+    text = f"{description or ''}\n\n--config FILE.yaml reads any of these options from a file."
+    try:
+        return tyro.cli(model, args=args, prog=prog, description=text, default=default or model())
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Model:
+    """A configuration from a YAML file.
+
+    Args:
+        model: the configuration to make.
+        path: of the file.
+        default: values of what the file does not name.
+
+    Raises:
+        ConfigError: names the file and the field.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+    if problems := list(_unknown_keys(model, values)):
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    try:
+        return model.model_validate(_merge(default.model_dump() if default else {}, values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error).splitlines())) from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known word nearest to one, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def absolute_paths(config: Model) -> Model:
+    """The same configuration with local paths made absolute: workers run in other folders."""
+    if isinstance(config, StudyConfig):
+        return config.model_copy(update={"run": absolute_paths(config.run)})
+    if isinstance(config, DataConfig):
+        return config.model_copy(update={"root": config.root and _absolute(config.root)})
+    if isinstance(config, RunConfig):
+        weights = config.model.weights
+        if weights not in ("imagenet", "random"):
+            weights = _absolute(weights)
+        return config.model_copy(
+            update={
+                "data": absolute_paths(config.data),
+                "model": config.model.model_copy(update={"weights": weights}),
+                "storage": _absolute(config.storage),
+                "tracking": config.tracking,
+            }
+        )
+    return config
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def _unknown_keys(model: type[BaseModel], values: dict[str, Any], place: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            hint = nearest(str(key), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
+            yield f"unknown key {place}{key}{hint}"
+        elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _unknown_keys(field.annotation, value, f"{place}{key}.")
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{place}: {message} (got {problem['input']!r})" if place else message)
+    return "\n".join(lines)

@@ -1,0 +1,164 @@
+"""Files under one storage root: a folder, or any URI that pyarrow or fsspec knows (s3://, gs://, memory://).
+
+Every file is written under another name and moved into place where the file system can (on object stores a put
+is atomic by itself), so a reader never meets half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from raylab.errors import StoreError
+
+
+class Store:
+    """Read and write files below a storage root by relative path; pickles, so that workers open the same root.
+
+    Attributes:
+        uri: the root, absolute where it is a local folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self.fs, self.root = _file_system(self.uri)
+            self.fs.create_dir(self.root, recursive=True)
+        except (OSError, ValueError, ImportError, pa.ArrowException) as error:
+            raise StoreError(f"storage: {self.uri} cannot be opened ({_first_line(error)})") from None
+
+    def __getstate__(self) -> str:
+        return self.uri
+
+    def __setstate__(self, uri: str) -> None:
+        self.uri = uri
+        self._open()
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a local folder, or None where it is none."""
+        return Path(self.root) if isinstance(self.fs, pafs.LocalFileSystem) else None
+
+    def place(self, path: str) -> str:
+        """What to tell a person: where a relative path lies."""
+        return f"{self.uri.rstrip('/')}/{path}"
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder is there."""
+        return bool(self.fs.get_file_info(self._full(path)).type != pafs.FileType.NotFound)
+
+    def list(self, path: str) -> list[str]:
+        """Names in a folder, sorted; none where the folder is missing."""
+        selector = pafs.FileSelector(self._full(path), allow_not_found=True)
+        names = (info.base_name for info in self.fs.get_file_info(selector))
+        return sorted(name for name in names if not name.startswith(".writing-"))
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return int(self.fs.get_file_info(self._full(path)).size or 0)
+
+    def delete(self, path: str) -> None:
+        """Remove a file or folder where it is there."""
+        kind = self.fs.get_file_info(self._full(path)).type
+        if kind == pafs.FileType.Directory:
+            self.fs.delete_dir(self._full(path))
+        elif kind == pafs.FileType.File:
+            self.fs.delete_file(self._full(path))
+
+    def read_bytes(self, path: str) -> bytes:
+        """A whole file.
+
+        Raises:
+            StoreError: it is not there.
+        """
+        try:
+            with self.fs.open_input_file(self._full(path)) as file:
+                return bytes(file.read())
+        except FileNotFoundError:
+            raise StoreError(f"{self.place(path)} is missing") from None
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file whole or not at all, in place of what was there."""
+        full = self._full(path)
+        folder, _, name = full.rpartition("/")
+        self.fs.create_dir(folder, recursive=True)
+        partial = full if not self._renames else f"{folder}/.writing-{uuid4().hex[:8]}-{name}"
+        with self.fs.open_output_stream(partial) as file:
+            file.write(data)
+        if self._renames:
+            _flush(partial)
+            self.fs.move(partial, full)
+
+    def read_json(self, path: str) -> Any:
+        """A JSON file.
+
+        Raises:
+            StoreError: it is missing or no JSON.
+        """
+        try:
+            return json.loads(self.read_bytes(path))
+        except json.JSONDecodeError as error:
+            raise StoreError(f"{self.place(path)} is no JSON ({error})") from None
+
+    def write_json(self, path: str, value: Any) -> None:
+        """Write a value as JSON, keys as given."""
+        self.write_bytes(path, (json.dumps(value) + "\n").encode())
+
+    def read_table(self, path: str) -> pa.Table:
+        """A Parquet file.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        try:
+            return pq.read_table(pa.BufferReader(self.read_bytes(path)))
+        except pa.ArrowException as error:
+            raise StoreError(f"{self.place(path)} is no readable Parquet file ({_first_line(error)})") from None
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """Write a Parquet file."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(path, sink.getvalue().to_pybytes())
+
+    @property
+    def _renames(self) -> bool:
+        return isinstance(self.fs, pafs.LocalFileSystem)
+
+    def _full(self, path: str) -> str:
+        return f"{self.root.rstrip('/')}/{path}".rstrip("/")
+
+
+def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), uri
+    try:
+        return pafs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        import fsspec
+
+        fs, root = fsspec.core.url_to_fs(uri)
+        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), root
+
+
+def _flush(path: str) -> None:
+    # A file moved into place before its bytes are on the disk can be empty after a power cut.
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,135 @@
+"""The steps of a run's rounds, each committed whole: its files first, its manifest last.
+
+A step is done when its manifest is there and every file it names has the size it names. Nothing else tells
+progress, so a run killed anywhere is found as it was after its last whole step. The manifests are also the run's
+journal: results, seconds and peak memory stand in them, and MLflow is a mirror of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pyarrow as pa
+
+from raylab.config import RunConfig
+from raylab.errors import MismatchError, StoreError
+from raylab.store.artifacts import Store
+
+LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet"
+STEPS = ("select", "train", "score")
+
+
+class RoundStore:
+    """Files of one round below `prefix`."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.store = store
+        self.prefix = prefix
+
+    def path(self, name: str) -> str:
+        """Path of a file of this round below the storage root."""
+        return f"{self.prefix}/{name}"
+
+    def record(self, step: str) -> dict[str, Any] | None:
+        """What a step committed, or None where it is not done.
+
+        Raises:
+            StoreError: the step was committed, but a file of it is gone or has another size.
+        """
+        path = self.path(f"{step}.json")
+        if not self.store.exists(path):
+            return None
+        manifest = self.store.read_json(path)
+        for name, file in manifest["files"].items():
+            if not self.store.exists(self.path(name)) or self.store.size(self.path(name)) != file["bytes"]:
+                raise StoreError(
+                    f"{self.store.place(self.path(name))} is not the file that was committed; "
+                    f"delete {self.store.place(path)} to have the step done again"
+                )
+        record: dict[str, Any] = manifest["record"]
+        return record
+
+    def commit(
+        self,
+        step: str,
+        record: dict[str, Any],
+        tables: dict[str, pa.Table] | None = None,
+        adopt: tuple[str, ...] = (),
+    ) -> None:
+        """Write a step's files, then its manifest.
+
+        Args:
+            step: one of `STEPS`.
+            record: plain JSON values.
+            tables: to be written as Parquet, by name.
+            adopt: names of files of this round that workers have already written.
+        """
+        for name, table in (tables or {}).items():
+            self.store.write_table(self.path(name), table)
+        manifest = {"record": record, "files": {name: self._describe(name) for name in (*(tables or {}), *adopt)}}
+        self.store.write_json(self.path(f"{step}.json"), manifest)
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        data = self.store.read_bytes(self.path(name))
+        return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def ledger(self) -> pa.Table:
+        """The picks this round labelled."""
+        return self.store.read_table(self.path(LEDGER))
+
+
+class RunStore:
+    """Folders of one run: its own rounds, and round 0 that it shares with every strategy of its (data, N, seed)."""
+
+    def __init__(self, store: Store, config: RunConfig) -> None:
+        self.store = store
+        self.config = config
+        self.folder = f"runs/{config.label}"
+
+    def round(self, index: int) -> RoundStore:
+        """The files of round `index`."""
+        if index == 0:
+            return RoundStore(self.store, f"round0/{self.config.round0_identity()}")
+        return RoundStore(self.store, f"{self.folder}/round-{index:02d}")
+
+    def open(self, data_fingerprint: str) -> None:
+        """Write down what the run is, or check that it is the one that lies there.
+
+        Args:
+            data_fingerprint: of the data set; a run is not continued on other data.
+
+        Raises:
+            MismatchError: names the field that differs.
+        """
+        round0 = {"data_fingerprint": data_fingerprint}
+        self._same_or_new(self.round(0).path("data.json"), round0)
+        self._same_or_new(f"{self.folder}/run.json", {"config": self.config.decisive(), **round0})
+
+    def _same_or_new(self, path: str, now: dict[str, Any]) -> None:
+        if not self.store.exists(path):
+            self.store.write_json(path, now)
+        elif field := first_difference(self.store.read_json(path), now):
+            raise MismatchError(
+                f"{self.store.place(path)}: {field[0]} was {field[1]!r} when this run began and is {field[2]!r} now; "
+                "restore it, or choose another storage root"
+            )
+
+    def ledger(self, rounds: int) -> pa.Table:
+        """The picks of rounds 0 .. rounds - 1, in order."""
+        return pa.concat_tables(self.round(index).ledger() for index in range(rounds))
+
+    def done_rounds(self) -> int:
+        """How many rounds have a trained and evaluated model."""
+        total = len(self.config.budget.rounds) + 1
+        return next((i for i in range(total) if self.round(i).record("train") is None), total)
+
+
+def first_difference(then: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first field in which two nested dictionaries differ: (dotted name, old, new), or None."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted(then.keys() | now.keys()):
+            if found := first_difference(then.get(key), now.get(key), f"{name}.{key}".lstrip(".")):
+                return found
+        return None
+    return None if then == now else (name, then, now)

@@ -1,0 +1,250 @@
+"""Runs a study: first what its runs share, then the runs, through Ray Tune; the only process that writes to MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+
+from raylab.config import RunConfig, StudyConfig
+from raylab.data import open_dataset
+from raylab.errors import MismatchError, RaylabError
+from raylab.loop import Loop, commit_training, pool_grid
+from raylab.store import RoundStore, Store
+from raylab.store.rounds import first_difference
+from raylab.study.console import Console
+from raylab.study.plan import check_study
+from raylab.study.services import Board, BoardProgress, Gate, Notice
+from raylab.study.stages import RayStages
+from raylab.tracking import Mirror
+from raylab.training.job import training_job
+
+_TRIAL_MEMORY = 500 * 2**20
+"""What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
+from the workers it waits for; an empty request is refused by Tune."""
+
+
+class RunFailed(RaylabError):
+    """One or more runs of a study did not finish; what they committed stays and is continued next time."""
+
+    exit_code = 1
+
+
+def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> None:
+    """Run every run of a study that is not finished yet, and mirror it to MLflow.
+
+    Args:
+        config: of the study.
+        say: takes a line for the person who waits.
+
+    Raises:
+        RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailed`.
+    """
+    check_study(config)
+    store = Store(config.run.storage)
+    started = start_ray()
+    try:
+        resources = ray.cluster_resources()
+        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        check_study(config, cpus, gpus)
+        _open_study(store, config)
+        mirror = Mirror(config.run.tracking or default_tracking(store), config.run.experiment)
+        _Driver(config, store, mirror, cpus, gpus, say).run()
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def start_ray() -> bool:
+    """Join the cluster that RAY_ADDRESS names (as `ray job submit` sets it), or start Ray on this machine.
+
+    Returns:
+        Whether this process started or joined Ray, and so is to leave it.
+    """
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+    else:
+        ray.init(address="local", include_dashboard=False, **quiet)
+    return True
+
+
+def default_tracking(store: Store) -> str:
+    """The SQLite database in which MLflow's runs lie where no tracking address is given."""
+    folder = store.local
+    if folder is None:
+        raise MismatchError(
+            f"tracking: with the storage root {store.uri} there is no local place for MLflow's database; "
+            "give the address of an MLflow server, or sqlite:///file"
+        )
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def study_folder(name: str) -> str:
+    """Where a study's own files lie below the storage root."""
+    return f"studies/{name}"
+
+
+def supervised_folder(config: StudyConfig) -> str:
+    """Where the fully supervised bound lies: it depends neither on the budget nor on N."""
+    key = config.run.model_copy(update={"seed": config.seeds[0]}).round0_identity()
+    return f"supervised/{key}-{config.supervised_iterations or 'as-round'}"
+
+
+def _open_study(store: Store, config: StudyConfig) -> None:
+    path = f"{study_folder(config.name)}/study.json"
+    now = {
+        "config": config.model_dump(mode="json"),
+        "supervised": [supervised_folder(config)] if config.supervised else [],
+    }
+    if store.exists(path):
+        then = StudyConfig.model_validate(store.read_json(path)["config"])
+        # A study may grow by strategies, seeds and sizes; what all of its runs share may not change.
+        if field := first_difference(then.run.decisive(), config.run.decisive()):
+            raise MismatchError(
+                f"{store.place(path)}: run.{field[0]} was {field[1]!r} when the study {config.name!r} began and is "
+                f"{field[2]!r} now; restore it, or give the study another name"
+            )
+    store.write_json(path, now)
+
+
+class _Driver:
+    def __init__(
+        self, config: StudyConfig, store: Store, mirror: Mirror, cpus: float, gpus: float, say: Callable[[str], None]
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.mirror = mirror
+        self.runs = {run.label: run for run in config.runs()}
+        self.use_gpu = config.run.compute.device != "cpu" and gpus > 0
+        self.gate = Gate.remote(cpus, gpus)
+        self.board = Board.remote()
+        self.console = Console(self.runs, say)
+        compute = config.run.compute
+        fit = cpus / max(compute.training_cpus, compute.scoring_cpus)
+        if self.use_gpu:
+            fit = min(fit, gpus / max(compute.workers, compute.scorers, 1))
+        self.concurrent = config.concurrent_runs or max(1, int(fit))
+
+    def run(self) -> None:
+        self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
+        firsts = {run.round0_identity(): run for run in self.runs.values()}
+        shared = [f"round0:{run.label}" for run in firsts.values()]
+        last = ["supervised"] if self.config.supervised else []
+        try:
+            self._phase(shared)
+            self._phase(last + list(self.runs))
+        finally:
+            self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
+
+    def _phase(self, tasks: list[str]) -> None:
+        task = _Task(self.config, self.store, self.gate, self.board, self.use_gpu)
+        stop = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(stop,), daemon=True)
+        watcher.start()
+        try:
+            results = self._tune(task, tasks)
+        finally:
+            stop.set()
+            watcher.join()
+        failures = dict(self.console.failures)
+        for error in results.errors:
+            failures.setdefault("a run", str(error).strip().splitlines()[-1])
+        if failures:
+            raise RunFailed("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+
+    def _tune(self, task: _Task, tasks: list[str]) -> tune.ResultGrid:
+        with tempfile.TemporaryDirectory() as scratch:
+            # Trials keep nothing with Tune: a run goes on from what it committed to the store.
+            tuner = tune.Tuner(
+                tune.with_resources(task, tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}])),
+                param_space={"task": tune.grid_search(tasks)},
+                tune_config=tune.TuneConfig(max_concurrent_trials=self.concurrent),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=scratch if self.store.local else self.store.place(f"{study_folder(self.config.name)}"),
+                    failure_config=tune.FailureConfig(max_failures=3),
+                    verbose=0,
+                ),
+            )
+            return tuner.fit()
+
+    def _watch(self, stop: threading.Event) -> None:
+        while True:
+            stopping = stop.wait(1.0)
+            notices = ray.get(self.board.fetch.remote())
+            for notice in notices:
+                self.console.show(notice)
+                if notice.stage == "failed" and notice.run in self.runs:
+                    self.mirror.mark_failed(self.runs[notice.run], notice.note)
+            if any(notice.stage in ("committed", "done") for notice in notices):
+                self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
+            if stopping:
+                return
+
+
+class _Task:
+    """What a trial does: the shared first round of some runs, a run, or the fully supervised bound."""
+
+    def __init__(self, config: StudyConfig, store: Store, gate: Any, board: Any, use_gpu: bool) -> None:
+        self.config = config
+        self.store = store
+        self.gate = gate
+        self.board = board
+        self.use_gpu = use_gpu
+        self.__name__ = "raylab"
+
+    def __call__(self, trial: dict[str, str]) -> None:
+        task = trial["task"]
+        kind, _, label = task.rpartition("round0:")
+        progress = BoardProgress(self.board, task)
+        try:
+            if task == "supervised":
+                self._supervised(progress)
+            else:
+                run = next(run for run in self.config.runs() if run.label == label)
+                stages = RayStages(run, self.store, self.gate, task, self.use_gpu)
+                loop = Loop(run, self.store, stages, progress)
+                if task.startswith("round0:"):
+                    self._first_round(loop, run)
+                else:
+                    loop.run()
+            self._post(Notice(task, 0, "done"))
+        except RaylabError as error:
+            # The user's to mend, so trying again would not help.
+            self._post(Notice(task, 0, "failed", note=str(error)))
+        finally:
+            ray.get(self.gate.leave.remote(task))
+
+    def _first_round(self, loop: Loop, run: RunConfig) -> None:
+        sharing = [r.strategy.acquisition() for r in self.config.runs() if r.round0_identity() == run.round0_identity()]
+        loop.select(0)
+        loop.train(0)
+        if run.budget.rounds:
+            loop.score(0, any(a.needs_uncertainty for a in sharing), any(a.needs_features for a in sharing))
+
+    def _supervised(self, progress: BoardProgress) -> None:
+        run = self.config.run.model_copy(update={"seed": self.config.seeds[0]})
+        dataset = open_dataset(run.data)
+        job = training_job(
+            run, pool_grid(run, dataset), len(dataset.classes), None, self.config.supervised_iterations
+        )
+        stages = RayStages(run, self.store, self.gate, "supervised", self.use_gpu)
+        commit_training(RoundStore(self.store, supervised_folder(self.config)), job, dataset, stages, progress)
+
+    def _post(self, notice: Notice) -> None:
+        ray.get(self.board.post.remote(notice))
+
+
+__all__ = ["RunFailed", "default_tracking", "run_study", "start_ray", "study_folder"]

@@ -1,0 +1,84 @@
+"""The three expensive steps on Ray, each behind the gate."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from raylab.config import RunConfig
+from raylab.progress import Progress
+from raylab.regions import RegionGrid
+from raylab.scoring.pipeline import score
+from raylab.scoring.predict import ScoringJob
+from raylab.selection import Selection
+from raylab.selection.actor import SelectorActor
+from raylab.store import RoundStore, Store
+from raylab.store.rounds import MODEL
+from raylab.study.services import inside
+from raylab.training.job import TrainingJob
+from raylab.training.trainer import fit
+
+
+class RayStages:
+    """`raylab.loop.Stages` on Ray Train, Ray Data and a selector actor that lives as long as the run.
+
+    Args:
+        config: of the run.
+        store: of the results.
+        gate: actor handle of the study's `Gate`.
+        holder: name under which this run holds resources.
+        use_gpu: whether workers and scorers get a GPU each.
+    """
+
+    def __init__(self, config: RunConfig, store: Store, gate: Any, holder: str, use_gpu: bool) -> None:
+        self.config = config
+        self.store = store
+        self.gate = gate
+        self.holder = holder
+        self.use_gpu = use_gpu
+        self.selector: Any = None
+
+    def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress) -> dict[str, Any]:
+        """See `raylab.loop.Stages.train`."""
+        compute = self.config.compute
+        progress("wait", 0, 1)
+        with inside(self.gate, self.holder, compute.training_cpus, self.use_gpu * max(compute.workers, 1)):
+            progress("train", 0, job.iterations)
+            folder, model = round_store.path("training"), round_store.path(MODEL)
+            return fit(job, self.store, folder, model, self.use_gpu, progress)
+
+    def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
+        """See `raylab.loop.Stages.score`."""
+        compute = self.config.compute
+        progress("wait", 0, 1)
+        with inside(self.gate, self.holder, compute.scoring_cpus, self.use_gpu * compute.scorers):
+            start = time.perf_counter()
+            progress("score", 0, job.grid.n_regions)
+            table, cost = score(job, self.store, round_store.path(MODEL), self.use_gpu, progress)
+            return table, {"seconds": time.perf_counter() - start, **cost}
+
+    def select(
+        self, grid: RegionGrid, round_index: int, table: pa.Table | None, k: int
+    ) -> tuple[Selection, dict[str, Any]]:
+        """See `raylab.loop.Stages.select`."""
+        if self.selector is None:
+            self.selector = self._start_selector(grid)
+        result: tuple[Selection, dict[str, Any]] = ray.get(self.selector.select.remote(round_index, table, k))
+        return result
+
+    def _start_selector(self, grid: RegionGrid) -> Any:
+        # With num_gpus=0 Ray hides the GPUs; this lets the selector share one with the workers, who own it.
+        env = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"} if self.use_gpu else {}
+        actor = ray.remote(SelectorActor).options(
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=3,
+            runtime_env={"env_vars": env} if env else None,
+            # Outside the trial's placement group, which holds no place for it.
+            scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),
+        )
+        return actor.remote(self.config, self.store, grid)

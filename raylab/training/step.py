@@ -1,0 +1,194 @@
+"""The training loop and the evaluation, plain torch: run in one process, or by every worker of a process group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raylab.data.base import SegmentationDataset, Split
+from raylab.models import DeepLabV3Plus, build_model
+from raylab.models.norm import synchronise_batch_norm
+from raylab.training.crops import Crops
+from raylab.training.job import TrainingJob
+from raylab.training.loss import global_batch_loss
+from raylab.training.metrics import confusion
+
+
+class Report(Protocol):
+    """Called after every optimiser step."""
+
+    def __call__(self, done: int, loss: Callable[[], float], state: Callable[[], dict[str, Any]]) -> None:
+        """Take note of progress.
+
+        Args:
+            done: iterations so far.
+            loss: gives the global batch's mean loss; on a GPU asking waits for it.
+            state: gives what a training resumes from, on rank 0 of use.
+        """
+        ...
+
+
+@dataclass
+class Trained:
+    """A finished training.
+
+    Attributes:
+        model: on its device, in evaluation mode.
+        losses: the global batch's mean loss of every iteration.
+    """
+
+    model: DeepLabV3Plus
+    losses: list[float] = field(default_factory=list)
+
+
+def prepare_process(threads: int) -> None:
+    """Settings every process that computes with torch needs.
+
+    Args:
+        threads: of torch; two threads on a busy machine are slower than one (DESIGN.md section 6).
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[str, Any] | None = None) -> Trained:
+    """Train from the pre-trained backbone; with a process group, this worker's share.
+
+    Args:
+        job: what to train on and how.
+        device: where to.
+        report: called after every step.
+        resume: a state that `report` was given; the training goes on after it as if never stopped.
+
+    Raises:
+        WeightsError: the backbone's weights are not to be had.
+        DataError: an image or mask cannot be read.
+    """
+    rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    model = build_model(job.model, job.n_classes, job.seed).to(device)
+    if job.training.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    crops = Crops(job, model.mean_colour.numpy())
+    if workers > 1:
+        model = synchronise_batch_norm(model, device)
+    optimiser = _optimiser(model, job)
+    start, losses = 0, []
+    if resume is not None:
+        model.load_state_dict(resume["model"])
+        optimiser.load_state_dict(resume["optimiser"])
+        start, losses = resume["done"], list(resume["losses"])
+    network: nn.Module = model
+    if workers > 1:
+        network = DistributedDataParallel(model, broadcast_buffers=False)
+    model.train()
+    batches = crops.batches(start, rank, workers, job.compute.loader_workers)
+    for done, (images, masks) in enumerate(batches, start + 1):
+        losses.append(_step(network, optimiser, job, device, done - 1, images, masks))
+        report(done, lambda: float(losses[-1]), lambda: _state(model, optimiser, losses))
+    return Trained(model.eval(), [float(loss) for loss in losses])
+
+
+def _step(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    job: TrainingJob,
+    device: torch.device,
+    iteration: int,
+    images: Tensor,
+    masks: Tensor,
+) -> Any:
+    for group in optimiser.param_groups:
+        group["lr"] = group["base_lr"] * (1 - iteration / job.iterations) ** job.training.power
+    images = images.to(device, non_blocking=True)
+    if job.training.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with autocast(device, job.training.precision):
+        logits = network(images)
+    loss, mean = global_batch_loss(logits, masks.to(device, non_blocking=True).long())
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return mean
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 autocast where `precision` asks for it; logits are float32 either way."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _optimiser(model: DeepLabV3Plus, job: TrainingJob) -> torch.optim.SGD:
+    config = job.training
+    groups = [
+        {"params": list(model.backbone.parameters()), "base_lr": config.learning_rate},
+        {"params": model.head_parameters(), "base_lr": config.learning_rate * config.head_rate_factor},
+    ]
+    return torch.optim.SGD(
+        groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+
+
+def _state(model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[Any]) -> dict[str, Any]:
+    return {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "done": len(losses),
+        "losses": [float(loss) for loss in losses],
+    }
+
+
+def image_batches(
+    dataset: SegmentationDataset, split: Split, indices: NDArray[np.int64], batch_size: int
+) -> Iterator[list[int]]:
+    """Lists of at most `batch_size` images of one size, in order; which images share a list depends on nothing else."""
+    sizes = dataset.image_sizes(split)
+    batch: list[int] = []
+    for index in indices.tolist():
+        if batch and (len(batch) == batch_size or (sizes[index] != sizes[batch[0]]).any()):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def to_input(images: list[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """(B, 3, H, W) uint8, channels last, of B images (H, W, 3)."""
+    return torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: DeepLabV3Plus, dataset: SegmentationDataset, device: torch.device, batch_size: int, precision: str
+) -> NDArray[np.int64]:
+    """Confusion over the validation split at the images' own size, single scale; summed over the workers.
+
+    Args:
+        model: in evaluation mode.
+        dataset: whose `val` split is read; each worker takes every K-th image.
+        device: where the model lies.
+        batch_size: images in one forward pass.
+        precision: `fp32` or `bf16`.
+
+    Returns:
+        (C, C) int64, rows the truth.
+    """
+    rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    n_classes = len(dataset.classes)
+    total = torch.zeros((n_classes, n_classes), dtype=torch.int64, device=device)
+    share = np.arange(rank, len(dataset.image_names("val")), workers)
+    for batch in image_batches(dataset, "val", share, batch_size):
+        with autocast(device, precision):
+            logits = model(to_input([dataset.read_image("val", i) for i in batch], device))
+        truth = torch.from_numpy(np.stack([dataset.read_mask("val", i) for i in batch])).to(device)
+        total += confusion(logits.argmax(1), truth, n_classes)
+    if workers > 1:
+        dist.all_reduce(total)
+    return total.cpu().numpy()

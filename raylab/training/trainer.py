@@ -1,0 +1,125 @@
+"""One round's training and evaluation with Ray Train: data-parallel over 0..k workers, resumed where a kill left it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed as dist
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from safetensors.torch import save
+
+from raylab.data import open_dataset
+from raylab.progress import Progress, peak_memory
+from raylab.store.artifacts import Store
+from raylab.training.job import TrainingJob
+from raylab.training.step import evaluate, prepare_process, train
+
+_STATE = "state.pt"
+
+
+def fit(job: TrainingJob, store: Store, folder: str, model_path: str, use_gpu: bool, progress: Progress) -> dict[str, Any]:
+    """Train and evaluate; the model is written by rank 0 of the workers, straight into the store.
+
+    Args:
+        job: what to train; `job.compute.workers` = 0 trains in this process.
+        store: of the results.
+        folder: below the storage root, for the checkpoints of the training; the same at a restart, which
+            continues after the last of them. Deleted at the end.
+        model_path: below the storage root, of the trained weights (safetensors).
+        use_gpu: whether each worker gets a GPU.
+        progress: told of every step; must pickle.
+
+    Returns:
+        Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `seconds_train`, `seconds_evaluate`,
+        `peak_memory` in bytes (the largest worker's) and `peak_gpu_memory`.
+    """
+    settings = {"job": job, "store": store, "model_path": model_path, "progress": progress}
+    if job.compute.workers == 0:
+        device = torch.device("cuda" if use_gpu else "cpu")
+        return _work(settings, device, lambda done, state: None, None)
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config=settings,
+        scaling_config=ScalingConfig(
+            num_workers=job.compute.workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": job.compute.cpus_per_worker, **({"GPU": 1} if use_gpu else {})},
+        ),
+        # One name per round, for ever the same: that is how Ray Train finds the checkpoints after a kill.
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=store.place(folder),
+            failure_config=FailureConfig(max_failures=3),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+    )
+    result = trainer.fit()
+    store.delete(folder)
+    record: dict[str, Any] = result.return_value
+    return record
+
+
+def _worker(settings: dict[str, Any]) -> dict[str, Any]:
+    resume = None
+    if checkpoint := ray.train.get_checkpoint():
+        with checkpoint.as_directory() as folder:
+            resume = torch.load(Path(folder) / _STATE, map_location="cpu", weights_only=True)
+    return _work(settings, get_device(), _save_checkpoint, resume)
+
+
+def _save_checkpoint(done: int, state: Callable[[], dict[str, Any]]) -> None:
+    if dist.get_rank() > 0:
+        ray.train.report({"done": done})
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(state(), Path(folder) / _STATE)
+        ray.train.report({"done": done}, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _work(
+    settings: dict[str, Any],
+    device: torch.device,
+    save_checkpoint: Callable[[int, Callable[[], dict[str, Any]]], None],
+    resume: dict[str, Any] | None,
+) -> dict[str, Any]:
+    job: TrainingJob = settings["job"]
+    progress: Progress = settings["progress"]
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    prepare_process(job.compute.threads)
+
+    def report(done: int, loss: Callable[[], float], state: Callable[[], dict[str, Any]]) -> None:
+        if rank == 0 and (done % 10 == 0 or done == job.iterations):
+            progress("train", done, job.iterations, f"loss {loss():.3f}")
+        if done % job.training.checkpoint_every == 0 and done < job.iterations:
+            save_checkpoint(done, state)
+
+    start = time.perf_counter()
+    trained = train(job, device, report, resume)
+    middle = time.perf_counter()
+    matrix = evaluate(trained.model, open_dataset(job.data), device, job.eval_batch, job.training.precision)
+    if rank == 0:
+        weights = {name: tensor.detach().contiguous().cpu() for name, tensor in trained.model.state_dict().items()}
+        settings["store"].write_bytes(settings["model_path"], save(weights))
+    return {
+        "confusion": matrix.tolist(),
+        "losses": trained.losses,
+        "seconds_train": middle - start,
+        "seconds_evaluate": time.perf_counter() - middle,
+        "peak_memory": _largest(peak_memory(), device),
+        "peak_gpu_memory": _largest(torch.cuda.max_memory_allocated(), device) if device.type == "cuda" else 0,
+    }
+
+
+def _largest(value: int, device: torch.device) -> int:
+    tensor = torch.tensor(value, device=device)
+    if dist.is_initialized():
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return int(tensor)

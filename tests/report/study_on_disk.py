@@ -1,0 +1,90 @@
+"""A small finished study, written with the stores that the loop writes with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raylab.config import DataConfig, RunConfig, StudyConfig
+from raylab.data import open_dataset
+from raylab.data.scenery import CITYSCAPES
+from raylab.regions import RegionGrid
+from raylab.regions.table import ledger_table
+from raylab.store import RoundStore, RunStore, Store
+
+CONFIG = StudyConfig(
+    name="small",
+    run=RunConfig.model_validate(
+        {
+            "data": {"synthetic": {"train_images": 8, "val_images": 2, "height": 96, "width": 144}},
+            "regions": {"size": 16},
+            "budget": {"initial": 20, "rounds": [20, 40]},
+        }
+    ),
+    seeds=(0, 1),
+    supervised=True,
+)
+GAIN = {"random": 0.05, "entropy": 0.06, "entropy+spatial": 0.08}
+
+
+def write_study(store: Store, config: StudyConfig = CONFIG, dataset: DataConfig | None = None) -> StudyConfig:
+    """Write every round of every run, as if it were of `dataset` where that is given."""
+    folders = ["supervised/seed0"]
+    store.write_json(
+        f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": folders}
+    )
+    for run in config.runs():
+        write_rounds(store, run, dataset=dataset)
+    if config.supervised:
+        RoundStore(store, folders[0]).commit("train", {**train_record(0.6), "labelled_regions": 432})
+    return config
+
+
+def write_rounds(store: Store, run: RunConfig, stop: int | None = None, dataset: DataConfig | None = None) -> None:
+    """Write the first `stop` rounds of a run, those that are there left alone."""
+    scenes = open_dataset(dataset or run.data)
+    grid = RegionGrid(scenes.image_sizes("train"), run.regions.size)
+    run_store = RunStore(store, run)
+    run_store.open(scenes.fingerprint())
+    budgets = (run.budget.initial, *run.budget.rounds)
+    acquisition = run.strategy.acquisition()
+    # Entropy clumps: it takes regions in their order; the others are spread.
+    order = np.random.default_rng(run.seed).permutation(grid.n_regions)
+    clump = np.r_[order[: budgets[0]], np.setdiff1d(np.arange(grid.n_regions), order[: budgets[0]])]
+    order = clump if run.strategy.name == "entropy" else order
+    ends = np.cumsum(budgets)
+    for t in range(len(budgets) if stop is None else stop):
+        folder = run_store.round(t)
+        if folder.record("train") is None:
+            picks = order[ends[t] - budgets[t] : ends[t]]
+            ledger = ledger_table(grid, scenes.image_names("train"), t, picks)
+            cost = {"seconds": 0.5 + t, "peak_memory": 100_000_000}
+            folder.commit("select", {**share(grid, order[: ends[t]]), **cost}, {"ledger.parquet": ledger})
+            miou = 0.3 + t * GAIN.get(run.strategy.name, 0.07) + 0.01 * run.seed
+            folder.commit("train", train_record(miou))
+        if t < len(budgets) - 1 and acquisition.needs_uncertainty:
+            folder.commit("score", {"seconds": 3.0, "peak_memory": 200_000_000, "features": False})
+
+
+def share(grid: RegionGrid, labelled: np.ndarray) -> dict:
+    """As `raylab.loop.labelled_share`, without the import of Ray."""
+    return {
+        "labelled_regions": len(labelled),
+        "labelled_pixels": 100 * int(grid.pixels(labelled).sum()) / grid.n_pixels,
+        "annotated_images": len(np.unique(grid.image_of(labelled))),
+    }
+
+
+def train_record(miou: float) -> dict:
+    """What a training commits, with IoUs that fall along the classes."""
+    names = CITYSCAPES.names
+    iou = {name: min(1.0, miou * (1.5 - i / (len(names) - 1))) for i, name in enumerate(names)}
+    costs = {"seconds_train": 20.0, "seconds_evaluate": 4.0, "peak_memory": 900_000_000, "peak_gpu_memory": 0}
+    confusion = [[0] * len(names)] * len(names)
+    return {
+        "miou": miou,
+        "iou": {**iou, names[-1]: None},
+        "confusion": confusion,
+        "losses": [2.0],
+        "iterations": 1,
+        **costs,
+    }

@@ -1,0 +1,77 @@
+"""Pools small enough for the oracle, as awkward as hypothesis can make them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+
+from raylab.regions.grid import RegionGrid
+from raylab.selection import Acquisition
+
+
+class Case(NamedTuple):
+    """The arguments of `select`, but for the acquisition."""
+
+    grid: RegionGrid
+    k: int
+    labelled: np.ndarray
+    uncertainty: np.ndarray
+    features: np.ndarray
+    seed: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "labelled": self.labelled,
+            "uncertainty": self.uncertainty,
+            "features": self.features,
+            "seed": self.seed,
+        }
+
+
+@st.composite
+def cases(draw: st.DrawFn, most_images: int = 5) -> Case:
+    """Images of differing sizes, clipped borders, ties, constants, duplicates; nothing or all of it labelled."""
+    size = draw(st.sampled_from([8, 16]))
+    side = st.integers(size, 4 * size)
+    grid = RegionGrid(draw(st.lists(st.tuples(side, side), min_size=1, max_size=most_images)), size)
+    n = grid.n_regions
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    levels = draw(st.sampled_from([1, 2, 3, 10, 0]))
+    uncertainty = rng.random(n) if levels == 0 else rng.integers(0, levels, n) / 7
+    d = draw(st.sampled_from([1, 2, 3, 5, 8]))
+    kind = draw(st.sampled_from(["normal", "whole", "constant", "duplicates", "tiny", "huge"]))
+    features = rng.normal(size=(n, d))
+    if kind == "whole":
+        features = rng.integers(-2, 3, (n, d))
+    elif kind == "constant":
+        features[:] = features[0]
+    elif kind == "duplicates":
+        features = features[rng.integers(0, max(1, n // 4), n)]
+    elif kind in ("tiny", "huge"):
+        features = features * (1e-41 if kind == "tiny" else 1e37)
+    share = draw(st.sampled_from([0.0, 0.02, 0.2, 0.9, 1.0]))
+    labelled = rng.permutation(n)[: math.ceil(share * n)]
+    k = draw(st.sampled_from([0, 1, 2, n // 3, n, n + 5]))
+    return Case(grid, k, labelled, uncertainty, features.astype(np.float32), int(rng.integers(0, 2**31)))
+
+
+@st.composite
+def acquisitions(draw: st.DrawFn) -> Acquisition:
+    """Any acquisition, metric or not."""
+    weight = st.sampled_from([0.0, 1.0, 0.3, 2.5])
+    q: dict[str, Any] = {name: draw(weight) for name in ("uncertainty", "feature", "spatial")}
+    if not any(q.values()):
+        q["uncertainty"] = 1.0
+    q["random"] = draw(st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.0]))
+    q["set_function"] = draw(st.sampled_from(["max_min", "max_min", "max_sum"]))
+    q["distance"] = draw(st.sampled_from(["piecewise", "piecewise", "linear"]))
+    q["p"] = draw(st.sampled_from([1.0, 2.0, 3.5, 1000.0, math.inf]))
+    q["tau"] = draw(st.sampled_from([None, 0.0, 12.0, 40.0]))
+    q["a"], q["b"], q["c"] = draw(
+        st.sampled_from([(1, 2, 2), (1, 1, 1), (1, 2, 3), (0.7, 1.1, 1.3), (1, 2, 1), (2, 1, 1), (3, 1, 2), (0, 1, 0)])
+    )
+    return Acquisition(**q)

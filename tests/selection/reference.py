@@ -1,0 +1,168 @@
+"""The selection as the paper writes it: one pick after another, every region against every member, float64 NumPy.
+
+Nothing here is shared with `raylab.selection` but the `Acquisition`. It is the oracle of the tests.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pools import Case
+
+from raylab.regions.grid import RegionGrid
+from raylab.selection import Acquisition
+
+STEP = 2.0**-32  # Max-Sum's grid for spatial distances
+
+
+def snapped(features: np.ndarray) -> np.ndarray:
+    """Features as whole numbers (DESIGN.md section 3a), int64."""
+    d = features.shape[1]
+    bits = math.floor((53 - math.ceil(math.log2(d))) / 2) - 1
+    largest = float(np.abs(features).max(initial=0))
+    exponent = math.frexp(largest)[1] if largest > 0 else 0
+    return np.rint(np.ldexp(features.astype(np.float64), bits - exponent)).astype(np.int64)
+
+
+class Oracle:
+    """All pairwise terms of a small pool."""
+
+    def __init__(self, grid: RegionGrid, q: Acquisition, features: np.ndarray | None) -> None:
+        n = grid.n_regions
+        ids = np.arange(n)
+        self.q, self.n = q, n
+        image = grid.image_of(ids)
+        row, col = grid.row_col(ids)
+        self.same = image[:, None] == image[None, :]
+        centres = np.zeros((n, n))
+        for x in range(n):
+            for y in range(n):
+                if self.same[x, y]:
+                    centres[x, y] = grid.region_size * self.norm(abs(row[x] - row[y]), abs(col[x] - col[y]))
+        if q.distance == "linear":
+            largest = centres.max(initial=0)
+            self.spatial = np.where(self.same, centres, largest) / largest if largest > 0 else np.zeros((n, n))
+            self.cross = self.empty = 1.0 if largest > 0 else 0.0
+        else:
+            tau = grid.region_size if q.tau is None else q.tau
+            inside = np.where(ids[:, None] == ids[None, :], 0.0, np.where(centres <= tau, q.a, q.b))
+            self.spatial = np.where(self.same, inside, q.c) / max(q.b, q.c)
+            self.cross, self.empty = q.c / max(q.b, q.c), 1.0
+        self.d2 = None
+        if features is not None and q.feature > 0:
+            f = snapped(features)
+            self.d2 = ((f[:, None] - f[None]) ** 2).sum(axis=2).astype(np.float64)
+            self.longest = 2 * math.sqrt(float((f * f).sum(axis=1).max()))
+
+    def norm(self, dr: int, dc: int) -> float:
+        high, low = max(dr, dc), min(dr, dc)
+        if low == 0 or math.isinf(self.q.p):
+            return float(high)
+        if self.q.p == 1:
+            return float(high + low)
+        if self.q.p == 2:
+            return math.sqrt(high * high + low * low)
+        return float(high) * math.pow(1 + math.pow(low / high, self.q.p), 1 / self.q.p)
+
+    def scale(self, free: list[int], members: list[int]) -> float:
+        """s: the largest distance of a free region to its nearest member, 0 when there is none."""
+        if self.d2 is None or not free or not members:
+            return 0.0
+        return math.sqrt(max(self.d2[x, members].min() for x in free))
+
+    def phi(self, x: int, u: np.ndarray, members: list[int], s: float) -> float:
+        q = self.q
+        if q.set_function == "max_sum":
+            value = 0.5 * q.uncertainty * u[x]
+            if self.d2 is not None:
+                value += q.feature * self.feature_sum(x, members, s)
+            if q.spatial > 0:
+                relative = np.rint((self.spatial[x, members] - self.cross) / STEP) * STEP
+                value += q.spatial * relative.sum()
+            return float(value)
+        if not members:
+            return float(q.uncertainty * u[x] + (q.feature + q.spatial * self.empty))
+        distance = np.zeros(len(members))
+        if self.d2 is not None:
+            distance = np.sqrt(self.d2[x, members]) * (q.feature / s if s > 0 else 0.0)
+        if q.spatial > 0:
+            distance = distance + q.spatial * self.spatial[x, members]
+        return float(q.uncertainty * u[x] + distance.min())
+
+    def feature_sum(self, x: int, members: list[int], s: float) -> float:
+        if not members or s == 0:
+            return 0.0
+        bound = max(self.longest / s, 1.0)
+        step = 2.0 ** -math.floor(53 - math.log2(self.n) - math.log2(bound) - 1)
+        return float((np.rint(np.sqrt(self.d2[x, members]) * (1 / s) / step) * step).sum())
+
+
+def reference(
+    grid: RegionGrid,
+    q: Acquisition,
+    k: int,
+    *,
+    labelled: np.ndarray,
+    uncertainty: np.ndarray | None,
+    features: np.ndarray | None,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The picks and their phi (0 for regions drawn at random; relative to |S| d_s across images under Max-Sum)."""
+    n = grid.n_regions
+    u = np.zeros(n)
+    if uncertainty is not None and q.uncertainty > 0 and n:
+        u = uncertainty.astype(np.float64)
+        span = u.max() - u.min()
+        u = (u - u.min()) / span if span > 0 else np.zeros(n)
+    members = sorted({int(i) for i in labelled})
+    free = [i for i in range(n) if i not in set(members)]
+    k = min(k, len(free))
+    drawn = math.floor(q.random * k + 1e-9)
+    picks, values = [], []
+    oracle = Oracle(grid, q, features) if drawn < k else None
+    s = oracle.scale(free, members) if oracle else 0.0
+    for _ in range(k - drawn):
+        phi = [oracle.phi(x, u, members, s) for x in free]
+        best = int(np.argmax(phi))
+        values.append(phi[best])
+        picks.append(free.pop(best))
+        members.append(picks[-1])
+        if len(members) == 1:
+            s = oracle.scale(free, members)
+    picks += np.random.default_rng(seed).permutation(np.array(free, np.int64))[:drawn].tolist()
+    return np.array(picks, np.int64), np.array(values + [0.0] * drawn)
+
+
+def naive(q: Acquisition, case: Case) -> np.ndarray:
+    """Max-Min for thousands of regions, with something labelled: the naive algorithm, each pick by whole arrays."""
+    grid, n = case.grid, case.grid.n_regions
+    u = case.uncertainty
+    potential = q.uncertainty * ((u - u.min()) / (u.max() - u.min()))
+    image = grid.image_of(np.arange(n))
+    row, col = grid.row_col(np.arange(n))
+    f = snapped(case.features)
+    nearest = np.full(n, np.inf)
+    for y in case.labelled:
+        nearest = np.minimum(nearest, ((f - f[y]) ** 2).sum(axis=1))
+    free = np.ones(n, bool)
+    free[case.labelled] = False
+    weight = q.feature / math.sqrt(nearest[free].max())
+    least = np.full(n, np.inf)
+
+    def meet(y: int) -> np.ndarray:
+        free[y] = False
+        distance = np.sqrt(((f - f[y]) ** 2).sum(axis=1).astype(np.float64)) * weight
+        if q.spatial > 0:
+            near = grid.region_size * np.maximum(abs(row - row[y]), abs(col - col[y])) <= grid.region_size
+            inside = np.where(np.arange(n) == y, 0.0, np.where(near, q.a, q.b))
+            distance = distance + q.spatial * (np.where(image == image[y], inside, q.c) / max(q.b, q.c))
+        return np.minimum(least, distance)
+
+    for y in case.labelled:
+        least = meet(y)
+    picks = []
+    for _ in range(case.k):
+        picks.append(int(np.argmax(np.where(free, potential + least, -np.inf))))
+        least = meet(picks[-1])
+    return np.array(picks)

@@ -1,0 +1,138 @@
+"""Every strategy's picks are the oracle's: the same ids in the same order."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import guarded
+from pools import Case, acquisitions, cases
+from reference import naive, reference
+
+from raylab.regions.grid import RegionGrid
+from raylab.selection import STRATEGIES, Acquisition, GreedySelector, array_namespace, features, lazy, maxsum, select, sieve
+
+pytestmark = pytest.mark.filterwarnings("ignore:acquisition. a=.* is no metric")
+
+
+def examples(count: int) -> settings:
+    """As many cases, the same ones every time."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+@pytest.fixture
+def small_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools of a few regions and products of a few members, so that small cases go through all of the nesting."""
+    monkeypatch.setattr(lazy, "POOLS", (7, 3))
+    monkeypatch.setattr(lazy, "FIRST", 2)
+    monkeypatch.setattr(lazy, "CHUNK", 3)
+    monkeypatch.setattr(maxsum, "POOL", 5)
+    monkeypatch.setattr(maxsum, "CHUNK", 3)
+    monkeypatch.setattr(features, "SIEVE_FROM", 2)
+    monkeypatch.setattr(sieve, "COLUMNS", 2)
+    monkeypatch.setattr(sieve, "FEW", 1)
+
+
+def check(case: Case, q: Acquisition, xp: ModuleType = np, block_bytes: int | None = None) -> None:
+    ids, phi = reference(case.grid, q, case.k, **case.arguments)
+    got = select(case.grid, q, case.k, xp=xp, block_bytes=block_bytes, **case.arguments)
+    assert got.region_id.tolist() == ids.tolist()
+    assert got.region_id.dtype == np.int64
+    columns = (got.phi, got.uncertainty, got.feature, got.spatial)
+    assert all(c.dtype == np.float64 and len(c) == len(ids) and np.isfinite(c).all() for c in columns)
+    by_phi = len(ids) - int(q.random * len(ids) + 1e-9)
+    weight = 0.5 if q.set_function == "max_sum" else 1.0
+    total = weight * q.uncertainty * got.uncertainty + q.feature * got.feature + q.spatial * got.spatial
+    np.testing.assert_allclose(got.phi[:by_phi], total[:by_phi], rtol=1e-6, atol=1e-6)
+    if q.set_function == "max_min":
+        np.testing.assert_array_equal(got.phi, phi)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@examples(100)
+@given(case=cases())
+def test_named_strategies(name: str, case: Case) -> None:
+    check(case, STRATEGIES[name])
+
+
+@examples(2000)
+@given(case=cases(), q=acquisitions(), block=st.sampled_from([None, 1, 1000]))
+def test_any_acquisition(small_epochs: None, case: Case, q: Acquisition, block: int | None) -> None:
+    check(case, q, block_bytes=block)
+
+
+@examples(300)
+@given(case=cases(), q=acquisitions())
+def test_nothing_of_numpy_reaches_device_arrays(small_epochs: None, case: Case, q: Acquisition) -> None:
+    check(case, q, xp=guarded.namespace())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(array_namespace() is np, reason="no GPU answers")
+@examples(300)
+@given(case=cases(), q=acquisitions())
+def test_on_the_gpu(case: Case, q: Acquisition) -> None:
+    check(case, q, xp=array_namespace())
+
+
+@examples(300)
+@given(case=cases(), q=acquisitions(), cut=st.floats(0, 1))
+def test_rounds_give_what_one_call_gives(case: Case, q: Acquisition, cut: float) -> None:
+    """The state kept between rounds is the state made anew."""
+    selector = GreedySelector(case.grid, q)
+    half = int(cut * len(case.labelled))
+    arguments = {"uncertainty": case.uncertainty, "features": case.features, "seed": case.seed}
+    selector.label(case.labelled[:half])
+    selector.select(case.k, **arguments)
+    selector.label(case.labelled)  # some are there already
+    assert selector.labelled.tolist() == sorted(case.labelled.tolist())
+    ids, _ = reference(case.grid, q, case.k, **case.arguments)
+    assert selector.select(case.k, **arguments).region_id.tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("name", [name for name, q in STRATEGIES.items() if not q.random])
+def test_fewer_picks_are_the_first_of_more(name: str) -> None:
+    rng = np.random.default_rng(3)
+    grid = RegionGrid([(40, 60), (64, 64), (50, 33)] * 3, 8)
+    arguments = {
+        "labelled": rng.permutation(grid.n_regions)[:20],
+        "uncertainty": rng.random(grid.n_regions),
+        "features": rng.normal(size=(grid.n_regions, 6)).astype(np.float32),
+    }
+    more = select(grid, STRATEGIES[name], 150, **arguments)
+    for k in (1, 10, 77):
+        assert select(grid, STRATEGIES[name], k, **arguments).region_id.tolist() == more.region_id[:k].tolist()
+
+
+@pytest.mark.parametrize("name", ["core-set", "entropy+feature", "entropy+spatial+feature", "entropy+spatial"])
+@pytest.mark.parametrize("kind", ["spectrum", "far from the origin", "near ties", "isotropic"])
+def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of regions and many dimensions: the sieve and the nested epochs as they run in earnest."""
+    monkeypatch.setattr(lazy, "POOLS", (300, 40))
+    rng = np.random.default_rng(7)
+    grid = RegionGrid([(64, 128), (70, 100), (32, 64)] * 40, 8)
+    n, d = grid.n_regions, 96
+    table = rng.normal(size=(n, d))
+    if kind == "spectrum":
+        table *= np.arange(1, d + 1) ** -1.0
+    elif kind == "far from the origin":
+        table = 1000 + 0.01 * table
+    elif kind == "near ties":
+        table = np.repeat(table[: n // 8 + 1], 8, axis=0)[:n] + 1e-6 * rng.normal(size=(n, d))
+    case = Case(grid, 400, rng.permutation(n)[:300], rng.random(n), table.astype(np.float32), 0)
+    got = select(grid, STRATEGIES[name], case.k, **case.arguments)
+    assert got.region_id.tolist() == naive(STRATEGIES[name], case).tolist()

@@ -1,0 +1,84 @@
+"""Ray Train: two workers train as one would, and a training resumes exactly where it was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from raylab.config import RunConfig
+from raylab.data import open_dataset
+from raylab.loop import pool_grid
+from raylab.store import Store
+from raylab.training.job import TrainingJob, training_job
+from raylab.training.step import train
+from raylab.training.trainer import fit
+from tests.configs import tiny_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("free_resources")]
+
+
+class Silent:
+    """A `Progress` that takes no note."""
+
+    round_index = 0
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Nothing."""
+
+
+def job_of(config: RunConfig, labelled: Any) -> TrainingJob:
+    dataset = open_dataset(config.data)
+    return training_job(config, pool_grid(config, dataset), len(dataset.classes), labelled)
+
+
+def fit_with(workers: int, tmp_path: Path, labelled: Any) -> dict[str, Any]:
+    config = tiny_run(str(tmp_path))
+    config = config.model_copy(update={"compute": config.compute.model_copy(update={"workers": workers})})
+    store = Store(str(tmp_path / f"{workers}"))
+    return fit(job_of(config, labelled), store, "training", "model.safetensors", False, Silent())
+
+
+@pytest.mark.parametrize(
+    "labelled", [np.arange(0, 192, 5), np.array([3])], ids=["all-workers-labelled", "one-worker-unlabelled"]
+)
+def test_two_workers_give_the_losses_of_one(tmp_path: Path, labelled: Any) -> None:
+    one, two = (fit_with(workers, tmp_path, labelled) for workers in (1, 2))
+    assert np.isfinite(two["losses"]).all()
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=2e-3, atol=2e-4)
+
+
+def test_training_in_process_equals_one_ray_worker_bitwise(tmp_path: Path) -> None:
+    labelled = np.arange(0, 192, 5)
+    none, one = (fit_with(workers, tmp_path, labelled) for workers in (0, 1))
+    assert none["losses"] == one["losses"]
+    assert none["confusion"] == one["confusion"]
+
+
+def test_resumed_training_equals_an_uninterrupted_one_bitwise() -> None:
+    job = job_of(tiny_run(), np.arange(0, 192, 5))
+    states: dict[int, Any] = {}
+
+    def keep(done: int, loss: Any, state: Any) -> None:
+        if done == 2:
+            states[done] = {key: value for key, value in state().items()}
+            states[done]["model"] = {k: v.clone() for k, v in states[done]["model"].items()}
+            states[done]["optimiser"] = torch.load(_saved(states[done]["optimiser"]), weights_only=True)
+
+    whole = train(job, torch.device("cpu"), keep)
+    resumed = train(job, torch.device("cpu"), lambda *_: None, resume=states[2])
+    assert resumed.losses == whole.losses
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def _saved(value: Any) -> Any:
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    buffer.seek(0)
+    return buffer
