@@ -36,11 +36,16 @@ DIMENSIONS, REGION, CLASSES = 128, 128, 40
 Floats = Any
 
 
-def pool(images: int, seed: int = 0) -> tuple[RegionGrid, Floats, Floats]:
+def pool(images: int, decay: float = 0.8, seed: int = 0) -> tuple[RegionGrid, Floats, Floats]:
     """A pool of Cityscapes' geometry with structure.
 
     Entropies are correlated within an image (a smoothed field plus the image's level); features are a mixture of
     classes, images and noise over a spectrum that decays as PCA's does.
+
+    Args:
+        images: of 8 x 16 regions each.
+        decay: component i has the standard deviation i^-decay; 0 is the hardest.
+        seed: of all that is drawn.
 
     Returns:
         The grid, (n,) float64 entropies, (n, 128) float32 features.
@@ -51,7 +56,7 @@ def pool(images: int, seed: int = 0) -> tuple[RegionGrid, Floats, Floats]:
     entropy = np.pad(rng.gamma(2, 0.15, (images, rows, cols)), ((0, 0), (1, 1), (1, 1)), mode="edge")
     entropy = np.mean([entropy[:, i : i + rows, j : j + cols] for i in range(3) for j in range(3)], axis=0)
     entropy += rng.gamma(2, 0.05, (images, 1, 1))
-    spectrum = (np.arange(1, DIMENSIONS + 1) ** -0.8).astype(np.float32)
+    spectrum = (np.arange(1, DIMENSIONS + 1) ** -decay).astype(np.float32)
     centres = rng.standard_normal((CLASSES, DIMENSIONS), np.float32)
     features = np.empty((images, rows * cols, DIMENSIONS), np.float32)
     for image in features:
@@ -182,9 +187,10 @@ def main() -> None:
     parser.add_argument("--picks", type=int, default=20, help="picks of a peer that are timed")
     parser.add_argument("--repeat", type=int, default=3, help="whole selections of ours that are timed")
     parser.add_argument("--strategies", nargs="*", default=["entropy+feature", "core-set", "entropy+spatial"])
+    parser.add_argument("--decay", type=float, default=0.8, help="of the features' spectrum; 0 is flat")
     args = parser.parse_args()
     images, k = SIZES[args.size]
-    grid, u, features = pool(images)
+    grid, u, features = pool(images, args.decay)
     labelled = np.random.default_rng(1).permutation(grid.n_regions)[: args.labelled]
     print(f"n = {grid.n_regions:,}, d = {DIMENSIONS}, |L| = {args.labelled:,}, K = {k:,}, NumPy {np.__version__}")
     mine = {name: ours(name, grid, u, features, labelled, k, args.repeat) for name in args.strategies}

@@ -35,11 +35,14 @@ def launch(config: StudyConfig, plan: bool = False) -> None:
     if plan:
         print("\n".join(plan_study(config).lines()))
         return
-    run_study(config, say=lambda line: print(line, flush=True))
+    mirror = run_study(config, say=lambda line: print(line, flush=True))
     store = Store(config.run.storage)
     command = ui_command(config.run.tracking or default_tracking(store))
-    print(format_table(read_study(store, config.name)))
-    print("Report: ", write_report(store, config.name, command))
+    page = write_report(store, config.name, command)
+    mirror.log_report(store, config.name)
+    print(f"\n{format_table(read_study(store, config.name))}\n")
+    print("Results:", store.uri)
+    print("Report: ", page)
     print("MLflow: ", command)
 
 

@@ -5,6 +5,8 @@ smp's head differs from the paper's (DESIGN.md section 6) and refuses sizes that
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -55,11 +57,12 @@ class DeepLabV3Plus(nn.Module):
     def __init__(self, config: ModelConfig, n_classes: int) -> None:
         super().__init__()
         self.backbone, low, high = _backbone(config)
-        normalisation = self.backbone.pretrained_cfg if hasattr(self.backbone, "pretrained_cfg") else {}
-        mean = torch.tensor(normalisation.get("mean", (0.485, 0.456, 0.406))) * 255
-        std = torch.tensor(normalisation.get("std", (0.229, 0.224, 0.225))) * 255
-        self.register_buffer("mean", mean[:, None, None], persistent=False)
-        self.register_buffer("std", std[:, None, None], persistent=False)
+        normalisation = timm.get_pretrained_cfg(config.backbone, allow_unregistered=True)
+        self.mean: Tensor
+        self.std: Tensor
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(normalisation, name)) * 255
+            self.register_buffer(name, values[:, None, None], persistent=False)
         self.aspp = ASPP(high, config.channels, config.atrous_rates)
         self.low_level = _conv(low, _LOW_LEVEL_CHANNELS)
         self.decoder = nn.Sequential(
@@ -71,7 +74,7 @@ class DeepLabV3Plus(nn.Module):
     @property
     def mean_colour(self) -> Tensor:
         """(3,) uint8 RGB that normalises to about zero."""
-        return self.get_buffer("mean").flatten().round().to(torch.uint8).cpu()
+        return self.mean.flatten().round().to(torch.uint8).cpu()
 
     def head_parameters(self) -> list[nn.Parameter]:
         """The parameters that do not come pre-trained."""
@@ -112,7 +115,7 @@ class DeepLabV3Plus(nn.Module):
 
 def _backbone(config: ModelConfig) -> tuple[nn.Module, int, int]:
     try:
-        probe = timm.create_model(config.backbone, features_only=True, output_stride=config.output_stride)
+        probe: Any = timm.create_model(config.backbone, features_only=True, output_stride=config.output_stride)
         strides, channels = probe.feature_info.reduction(), probe.feature_info.channels()
         low, high = strides.index(4), len(strides) - 1
         backbone = timm.create_model(
@@ -124,7 +127,6 @@ def _backbone(config: ModelConfig) -> tuple[nn.Module, int, int]:
             f"({str(error).splitlines()[0]}); see timm.list_models()"
         ) from None
     load_backbone_weights(backbone, config.backbone, config.weights)
-    backbone.pretrained_cfg = timm.get_pretrained_cfg(config.backbone, allow_unregistered=True).to_dict()
     return backbone, channels[low], channels[high]
 
 

@@ -161,6 +161,13 @@ def _norm(dr: int, dc: int, p: float) -> float:
     return high * math.pow(1 + math.pow(low / high, p), 1 / p)
 
 
+def grid_shapes(grid: RegionGrid) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+    """The differing (rows, columns) of a pool's images, and (images,) int64, which of them each image has."""
+    most = int(grid.cols.max(initial=0)) + 1
+    codes, kind = np.unique(grid.rows * most + grid.cols, return_inverse=True)
+    return [divmod(int(code), most) for code in codes], kind.reshape(-1)
+
+
 class SpatialDistance:
     """The scaled spatial distance d_s of a pool (Eq. 5 or 6).
 
@@ -174,8 +181,8 @@ class SpatialDistance:
         self._region_size = grid.region_size
         self._largest = 0.0
         if acquisition.distance == "linear":
-            shapes = np.unique(np.stack([grid.rows, grid.cols], axis=1), axis=0)
-            self._largest = max((self._centres(int(r) - 1, int(c) - 1) for r, c in shapes), default=0.0)
+            shapes, _ = grid_shapes(grid)
+            self._largest = max((self._centres(r - 1, c - 1) for r, c in shapes), default=0.0)
             self.cross = self.empty = 1.0 if self._largest > 0 else 0.0
         else:
             self.cross, self.empty = acquisition.c / max(acquisition.b, acquisition.c), 1.0

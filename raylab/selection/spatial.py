@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from raylab.regions.grid import RegionGrid
 from raylab.selection.arrays import Array, Blocks, to_host
-from raylab.selection.objective import Acquisition, SpatialDistance
+from raylab.selection.objective import Acquisition, SpatialDistance, grid_shapes
 
 _HUGE = np.finfo(np.float64).max
 _DENSE_TABLE = 1 << 10  # regions of an image up to which all pairs' distances are kept (8 MB)
@@ -88,14 +88,14 @@ class SpatialState:
 
     def __init__(self, xp: ModuleType, grid: RegionGrid, acquisition: Acquisition) -> None:
         self.xp, self.distance, self.is_sum = xp, SpatialDistance(grid, acquisition), acquisition.is_sum
-        shapes, kind = np.unique(np.stack([grid.rows, grid.cols], axis=1), axis=0, return_inverse=True)
-        kind = kind.reshape(-1)
-        table = self.distance.sum_table if self.is_sum else self.distance.table
-        self.shapes: list[Shape] = [
-            Shape(xp, int(r), int(c), grid.offset[:-1][kind == i], table(int(r), int(c)))
-            for i, (r, c) in enumerate(shapes)
+        shapes, kind = grid_shapes(grid)
+        relative = self.distance.sum_table if self.is_sum else self.distance.table
+        tables = [relative(rows, cols) for rows, cols in shapes]
+        self.shapes = [
+            Shape(xp, rows, cols, grid.offset[:-1][kind == i], table)
+            for i, ((rows, cols), table) in enumerate(zip(shapes, tables, strict=True))
         ]
-        self.largest = max((float(table(int(r), int(c)).max()) for r, c in shapes), default=0.0)
+        self.largest = max((float(table.max()) for table in tables), default=0.0)
         self._kind, self._grid = kind, grid
         self._rank = np.zeros(grid.n_images, np.int64)  # an image's place in its shape's `first`
         for i in range(len(shapes)):
@@ -128,8 +128,8 @@ class SpatialState:
         self.count += len(ids)
         self.images.update(np.unique(image).tolist())
         order = np.arange(len(ids)) - np.searchsorted(image, image)  # first, second, ... of its image
-        for i, shape in enumerate(self.shapes):
-            mine = self._kind[image] == i
+        for i in np.unique(self._kind[image]).tolist():
+            shape, mine = self.shapes[i], self._kind[image] == i
             for step in range(int(order[mine].max(initial=-1)) + 1):
                 now = mine & (order == step)
                 images = self.xp.asarray(self._rank[image[now]])

@@ -20,7 +20,7 @@ from raylab.store import RoundStore, Store
 from raylab.store.rounds import first_difference
 from raylab.study.console import Console
 from raylab.study.plan import check_study
-from raylab.study.services import Board, BoardProgress, Gate, Notice
+from raylab.study.services import Board, BoardProgress, Gate, Notice, start
 from raylab.study.stages import RayStages
 from raylab.tracking import Mirror
 from raylab.training.job import training_job
@@ -36,12 +36,15 @@ class RunFailed(RaylabError):
     exit_code = 1
 
 
-def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> None:
+def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> Mirror:
     """Run every run of a study that is not finished yet, and mirror it to MLflow.
 
     Args:
         config: of the study.
         say: takes a line for the person who waits.
+
+    Returns:
+        The mirror, for the report's pictures.
 
     Raises:
         RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailed`.
@@ -56,6 +59,7 @@ def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> None:
         _open_study(store, config)
         mirror = Mirror(config.run.tracking or default_tracking(store), config.run.experiment)
         _Driver(config, store, mirror, cpus, gpus, say).run()
+        return mirror
     finally:
         if started:
             ray.shutdown()
@@ -128,8 +132,8 @@ class _Driver:
         self.mirror = mirror
         self.runs = {run.label: run for run in config.runs()}
         self.use_gpu = config.run.compute.device != "cpu" and gpus > 0
-        self.gate = Gate.remote(cpus, gpus)
-        self.board = Board.remote()
+        self.gate = start(Gate, cpus, gpus)
+        self.board = start(Board)
         self.console = Console(self.runs, say)
         compute = config.run.compute
         fit = cpus / max(compute.training_cpus, compute.scoring_cpus)

@@ -33,7 +33,6 @@ class Notice:
     note: str = ""
 
 
-@ray.remote(num_cpus=0)
 class Gate:
     """Lets as many runs into a stage that holds CPUs or GPUs as fit, in the order in which they ask.
 
@@ -76,6 +75,11 @@ class Gate:
             self.free[kind] += sign * amount
 
 
+def start(service: type, *args: Any) -> Any:
+    """Start one of these classes as an actor that takes no CPU from the work it serves."""
+    return ray.remote(service).options(num_cpus=0).remote(*args)  # type: ignore[attr-defined]
+
+
 @contextmanager
 def inside(gate: Any, holder: str, cpus: float, gpus: float) -> Iterator[None]:
     """Hold CPUs and GPUs of a gate for as long as the block runs."""
@@ -86,7 +90,6 @@ def inside(gate: Any, holder: str, cpus: float, gpus: float) -> Iterator[None]:
         ray.get(gate.leave.remote(holder))
 
 
-@ray.remote(num_cpus=0)
 class Board:
     """Collects notices of all runs until the driver fetches them."""
 

@@ -79,6 +79,6 @@ class RayStages:
             max_task_retries=3,
             runtime_env={"env_vars": env} if env else None,
             # Outside the trial's placement group, which holds no place for it.
-            scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),
+            scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
         )
         return actor.remote(self.config, self.store, grid)

@@ -101,7 +101,7 @@ class Mirror:
         except (MlflowException, OSError, StoreError) as error:
             if not self._down:
                 _log.warning(
-                    "MLflow at %s could not be brought up to date (%s); the results are safe in the store and are sent later",
+                    "MLflow at %s could not be brought up to date (%s); nothing is lost, it is sent later",
                     self.uri,
                     first_line(error),
                 )

@@ -73,7 +73,7 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
         DataError: an image or mask cannot be read.
     """
     rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    model = build_model(job.model, job.n_classes, job.seed).to(device)
+    model: Any = build_model(job.model, job.n_classes, job.seed).to(device)
     if job.training.channels_last:
         model = model.to(memory_format=torch.channels_last)
     crops = Crops(job, model.mean_colour.numpy())

@@ -45,7 +45,7 @@ def fit(job: TrainingJob, store: Store, folder: str, model_path: str, use_gpu: b
         device = torch.device("cuda" if use_gpu else "cpu")
         return _work(settings, device, lambda done, state: None, None)
     trainer = TorchTrainer(
-        _worker,
+        _worker,  # type: ignore[arg-type]  # Ray's annotation knows no return value
         train_loop_config=settings,
         scaling_config=ScalingConfig(
             num_workers=job.compute.workers,
@@ -61,7 +61,7 @@ def fit(job: TrainingJob, store: Store, folder: str, model_path: str, use_gpu: b
         ),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
     )
-    result = trainer.fit()
+    result: Any = trainer.fit()
     store.delete(folder)
     record: dict[str, Any] = result.return_value
     return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from tests.conftest import shared_folder
 
 SIDE = 64
 
@@ -89,8 +90,4 @@ def folder_root(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    root = Path(os.environ.get("RAYLAB_DATA", beside))
-    if not root.is_dir():
-        pytest.skip("no real data: set RAYLAB_DATA to the folder that holds camvid and idd_lite")
-    return root
+    return shared_folder("data")

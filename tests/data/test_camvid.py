@@ -133,7 +133,7 @@ def test_file_that_vanishes_or_breaks_after_opening(camvid_root):
 
 def test_real_camvid(real_data):
     if not (real_data / "camvid").is_dir():
-        pytest.skip("no camvid in RAYLAB_DATA")
+        pytest.skip("no camvid in RAYLAB_SHARED")
     dataset = CamVid(real_data / "camvid")
     assert [len(dataset.image_names(split)) for split in ("train", "val")] == [367, 101]
     assert (dataset.image_sizes("train") == [360, 480]).all()

@@ -37,7 +37,7 @@ def test_truncated_jpeg_is_found_by_decoding(idd_root):
 
 def test_real_idd_lite(real_data):
     if not (real_data / "idd_lite").is_dir():
-        pytest.skip("no idd_lite in RAYLAB_DATA")
+        pytest.skip("no idd_lite in RAYLAB_SHARED")
     dataset = IddLite(real_data / "idd_lite")
     assert [len(dataset.image_names(split)) for split in ("train", "val")] == [1403, 204]
     assert "3/004642" in dataset.image_names("val")

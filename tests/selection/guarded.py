@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 
 _NAMES = (
-    *("arange", "argmax", "argmin", "asarray", "concatenate", "empty", "flatnonzero", "full", "max", "maximum", "minimum"),
+    *(
+        "arange",
+        "argmax",
+        "argmin",
+        "asarray",
+        "concatenate",
+        "empty",
+        "flatnonzero",
+        "full",
+        "max",
+        "maximum",
+        "minimum",
+    ),
     *("partition", "rint", "sort", "sqrt", "where", "zeros"),
 )
 

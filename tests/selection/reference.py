@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from pools import Case
 
 from raylab.regions.grid import RegionGrid
 from raylab.selection import Acquisition
+from tests.selection.pools import Case
 
 STEP = 2.0**-32  # Max-Sum's grid for spatial distances
 

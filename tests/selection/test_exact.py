@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -11,14 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import guarded
-from pools import Case, acquisitions, cases
-from reference import naive, reference
-
 from raylab.regions.grid import RegionGrid
-from raylab.selection import STRATEGIES, Acquisition, GreedySelector, array_namespace, features, lazy, maxsum, select, sieve
+from raylab.selection import (
+    STRATEGIES,
+    Acquisition,
+    GreedySelector,
+    array_namespace,
+    features,
+    lazy,
+    maxsum,
+    select,
+    sieve,
+)
+from tests.selection import guarded
+from tests.selection.pools import Case, acquisitions, cases
+from tests.selection.reference import naive, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:acquisition. a=.* is no metric")
 
@@ -69,7 +74,7 @@ def test_named_strategies(name: str, case: Case) -> None:
     check(case, STRATEGIES[name])
 
 
-@examples(2000)
+@examples(1200)
 @given(case=cases(), q=acquisitions(), block=st.sampled_from([None, 1, 1000]))
 def test_any_acquisition(small_epochs: None, case: Case, q: Acquisition, block: int | None) -> None:
     check(case, q, block_bytes=block)

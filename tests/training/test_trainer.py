@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from raylab.config import RunConfig
+from raylab.config import ComputeConfig, ModelConfig, RunConfig
 from raylab.data import open_dataset
 from raylab.loop import pool_grid
 from raylab.store import Store
@@ -36,8 +36,11 @@ def job_of(config: RunConfig, labelled: Any) -> TrainingJob:
 
 
 def fit_with(workers: int, tmp_path: Path, labelled: Any) -> dict[str, Any]:
-    config = tiny_run(str(tmp_path))
-    config = config.model_copy(update={"compute": config.compute.model_copy(update={"workers": workers})})
+    # The pre-trained backbone and a small rate: with random weights each step multiplies a rounding error by a
+    # thousand, and after three steps nothing could be said of gradients.
+    config = tiny_run(str(tmp_path), model=ModelConfig(channels=16), compute=ComputeConfig(workers=workers))
+    training = config.training.model_copy(update={"learning_rate": 0.005, "batch_size": 8})
+    config = config.model_copy(update={"training": training})
     store = Store(str(tmp_path / f"{workers}"))
     return fit(job_of(config, labelled), store, "training", "model.safetensors", False, Silent())
 
@@ -48,7 +51,7 @@ def fit_with(workers: int, tmp_path: Path, labelled: Any) -> dict[str, Any]:
 def test_two_workers_give_the_losses_of_one(tmp_path: Path, labelled: Any) -> None:
     one, two = (fit_with(workers, tmp_path, labelled) for workers in (1, 2))
     assert np.isfinite(two["losses"]).all()
-    np.testing.assert_allclose(two["losses"], one["losses"], rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-4)
 
 
 def test_training_in_process_equals_one_ray_worker_bitwise(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""SIGKILL in each stage, then the same command again: the same regions in the same order as never killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raylab.config import RunConfig
+from raylab.store import RunStore, Store
+from tests.configs import tiny_run
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
+
+_PROGRAM = """
+import sys
+from raylab.config import StudyConfig
+from raylab.study import run_study
+from tests.configs import tiny_run
+run = tiny_run(sys.argv[1])
+run_study(StudyConfig(name="kill", run=run, strategies=("entropy+spatial",)))
+"""
+
+
+def start(storage: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _PROGRAM, str(storage)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+
+
+def finish(storage: Path) -> None:
+    process = start(storage)
+    assert process.wait(timeout=400) == 0
+
+
+def kill_when(storage: Path, ready: Callable[[], bool]) -> None:
+    """Start a run and SIGKILL its driver, and with it its whole Ray, as soon as `ready` says so."""
+    process = start(storage)
+    deadline = time.monotonic() + 400
+    while not ready():
+        assert process.poll() is None, "the run ended before the stage was reached"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def running(name: str, storage: Path) -> bool:
+    """Whether a Ray process of this title runs that was started after the storage was made."""
+    born = storage.stat().st_ctime
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and name in (entry / "cmdline").read_text() and entry.stat().st_ctime > born:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    storage = tmp_path_factory.mktemp("untouched")
+    finish(storage)
+    return storage
+
+
+def run_of(storage: Path) -> tuple[RunConfig, RunStore]:
+    run = tiny_run(str(storage))
+    return run, RunStore(Store(str(storage)), run)
+
+
+def stage_reached(stage: str, storage: Path) -> Callable[[], bool]:
+    _, run_store = run_of(storage)
+    first = run_store.round(1)
+    place = storage / first.prefix
+    return {
+        "train": lambda: any((place / "training").glob("*/checkpoint_*")),
+        "score": lambda: (place / "train.json").exists() and running("_Scorer", storage),
+        "select": lambda: not (place / "select.json").exists() and running("SelectorActor", storage),
+    }[stage]
+
+
+@pytest.mark.parametrize("stage", ["train", "score", "select"])
+def test_killed_and_started_again_selects_the_same(stage: str, untouched: Path, tmp_path: Path) -> None:
+    kill_when(tmp_path, stage_reached(stage, tmp_path))
+    _, killed = run_of(tmp_path)
+    assert killed.done_rounds() < 3
+    finish(tmp_path)
+    _, reference = run_of(untouched)
+    assert killed.ledger(3).equals(reference.ledger(3))
+    for t in range(3):
+        now, then = killed.round(t).record("train"), reference.round(t).record("train")
+        assert now is not None
+        assert then is not None
+        assert now["losses"] == then["losses"]
+        assert now["confusion"] == then["confusion"]
