@@ -18,7 +18,7 @@ from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError
 from raylab.progress import Progress
 from raylab.regions import RegionGrid
-from raylab.regions.table import ledger_table
+from raylab.regions.table import ledger_table, with_grid
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection
 from raylab.store import RoundStore, RunStore, Store
@@ -115,7 +115,7 @@ class Loop:
             return
         job = scoring_job(self.config, self.grid, len(self.dataset.classes), features)
         table, cost = self.stages.score(job, round_store, self.progress)
-        round_store.commit("score", {"features": features, **cost}, {REGIONS: table})
+        round_store.commit("score", {"features": features, **cost}, {REGIONS: with_grid(table, self.grid)})
         self.progress("committed", 1, 1, "pool scored")
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:

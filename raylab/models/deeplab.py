@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,6 +56,8 @@ class DeepLabV3Plus(nn.Module):
     def __init__(self, config: ModelConfig, n_classes: int) -> None:
         super().__init__()
         self.backbone, low, high = _backbone(config)
+        import timm  # two seconds of imports, which the processes that only drive a run need not spend
+
         normalisation = timm.get_pretrained_cfg(config.backbone, allow_unregistered=True)
         self.mean: Tensor
         self.std: Tensor
@@ -114,6 +115,8 @@ class DeepLabV3Plus(nn.Module):
 
 
 def _backbone(config: ModelConfig) -> tuple[nn.Module, int, int]:
+    import timm
+
     try:
         probe: Any = timm.create_model(config.backbone, features_only=True, output_stride=config.output_stride)
         strides, channels = probe.feature_info.reduction(), probe.feature_info.channels()

@@ -6,7 +6,6 @@ import importlib.util
 import re
 from pathlib import Path
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -65,6 +64,8 @@ def _from_file(path: str) -> dict[str, Tensor]:
 def _imagenet(name: str) -> dict[str, Tensor]:
     if name == _LITE0 and (path := _lite0_file()):
         return rename_lite0(torch.load(path, map_location="cpu", weights_only=True))
+    import timm  # see deeplab
+
     try:
         return dict(timm.create_model(name, pretrained=True, features_only=True).state_dict())
     except Exception as error:  # timm and the hub raise many kinds; each means that the weights are not to be had

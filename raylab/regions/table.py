@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -81,6 +84,34 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[NDArray[np.float32], ND
         column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
     return table["uncertainty"].to_numpy(), features
+
+
+_GRID = b"raylab.grid"
+
+
+def with_grid(table: pa.Table, grid: RegionGrid) -> pa.Table:
+    """The same table, carrying the pool's geometry in its schema's metadata: it can be selected from on its own."""
+    runs = [[len(list(group)), *size] for size, group in itertools.groupby(grid.sizes.tolist())]
+    text = json.dumps({"region_size": grid.region_size, "count_height_width": runs})
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _GRID: text.encode()})
+
+
+def grid_of(table: pa.Table, place: str) -> RegionGrid:
+    """The geometry that a table carries.
+
+    Args:
+        table: from `with_grid`.
+        place: of the table, for the message.
+
+    Raises:
+        StoreError: it carries none.
+    """
+    text = (table.schema.metadata or {}).get(_GRID)
+    if text is None:
+        raise StoreError(f"{place} carries no region grid; give a table that raylab scored, or add one with with_grid")
+    value = json.loads(text)
+    sizes = [size for count, *size in value["count_height_width"] for _ in range(count)]
+    return RegionGrid(sizes, value["region_size"])
 
 
 def ledger_table(

@@ -101,8 +101,8 @@ class MaxSum:
         squares = unmet * self.features.norms
         squares -= 2 * (self._times(self._sum) - self._along)
         squares += float(self._norms[now]) - self._norms[self._seen]
-        # rounding may not hide anything: the terms are at most this large, and each is off by some 2^-40 of it
-        squares += 2.0**-36 * (unmet * self.features.norms + float(self._norms[now]))
+        # rounding may not hide anything: the sums above are at most this large, and off by less than 2^-36 of it
+        squares += 2.0**-36 * (now * self.features.norms + float(self._norms[now]))
         more = xp.sqrt(xp.maximum(squares, 0.0) * unmet)
         more *= self._scale * _SLACK
         more += unmet * self._step

@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raylab.data.base import SegmentationDataset, Split
 from raylab.models import DeepLabV3Plus, build_model
-from raylab.models.norm import synchronise_batch_norm
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob
 from raylab.training.loss import global_batch_loss
@@ -78,6 +77,8 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
         model = model.to(memory_format=torch.channels_last)
     crops = Crops(job, model.mean_colour.numpy())
     if workers > 1:
+        from raylab.models.norm import synchronise_batch_norm  # imports timm, see deeplab
+
         model = synchronise_batch_norm(model, device)
     optimiser = _optimiser(model, job)
     start, losses = 0, []
