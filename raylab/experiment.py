@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import os
 
-from raylab.config import BudgetConfig, DataConfig, ModelConfig, RegionConfig, RunConfig, ScoringConfig, StudyConfig
-from raylab.config import SyntheticConfig, TrainingConfig
+from raylab.config import (
+    BudgetConfig,
+    DataConfig,
+    ModelConfig,
+    RegionConfig,
+    RunConfig,
+    ScoringConfig,
+    StudyConfig,
+    SyntheticConfig,
+    TrainingConfig,
+)
 from raylab.errors import ConfigError
 from raylab.settings import absolute_paths
 
@@ -20,11 +29,10 @@ def launch(config: StudyConfig, plan: bool = False) -> None:
     Raises:
         RaylabError: a mistake in the configuration, or a run that failed.
     """
-    from raylab.study import plan_study, run_study
-    from raylab.study.driver import default_tracking
     from raylab.report import format_table, read_study, write_report
     from raylab.store import Store
-    from raylab.tracking import ui_command
+    from raylab.study import plan_study, run_study
+    from raylab.tracking import default_tracking, ui_command
 
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not _is_absolute(config.run.storage):
         raise ConfigError(

@@ -77,7 +77,7 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[NDArray[np.float32], ND
     """
     ids = table["region_id"].to_numpy()
     if len(ids) != n_regions or not np.array_equal(ids, np.arange(n_regions)):
-        raise StoreError(f"region table: its {len(ids)} rows are not the pool's {n_regions} regions in order of region_id")
+        raise StoreError(f"region table: its {len(ids)} rows are not the pool's {n_regions} regions in their order")
     features = None
     if "feature" in table.column_names:
         column = table["feature"].combine_chunks()

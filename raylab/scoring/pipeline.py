@@ -31,7 +31,8 @@ class _Reader:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         self.dataset = self.dataset or open_dataset(self.job.data)
-        return {"indices": row["indices"], "images": np.stack([self.dataset.read_image("train", i) for i in row["indices"]])}
+        images = [self.dataset.read_image("train", index) for index in row["indices"]]
+        return {"indices": row["indices"], "images": np.stack(images)}
 
 
 class _Scorer:

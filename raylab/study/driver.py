@@ -19,10 +19,10 @@ from raylab.loop import Loop, commit_training, pool_grid
 from raylab.store import RoundStore, Store
 from raylab.store.rounds import first_difference
 from raylab.study.console import Console
-from raylab.study.plan import check_study
+from raylab.study.plan import check_resources, check_study
 from raylab.study.services import Board, BoardProgress, Gate, Notice, start
 from raylab.study.stages import RayStages
-from raylab.tracking import Mirror
+from raylab.tracking import Mirror, default_tracking
 from raylab.training.job import training_job
 
 _TRIAL_MEMORY = 500 * 2**20
@@ -30,7 +30,11 @@ _TRIAL_MEMORY = 500 * 2**20
 from the workers it waits for; an empty request is refused by Tune."""
 
 
-class RunFailed(RaylabError):
+_SHARED = "round0:"
+"""Before the label of a run: the task of computing the round 0 that it shares."""
+
+
+class RunFailedError(RaylabError):
     """One or more runs of a study did not finish; what they committed stays and is continued next time."""
 
     exit_code = 1
@@ -47,17 +51,17 @@ def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> Mirror
         The mirror, for the report's pictures.
 
     Raises:
-        RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailed`.
+        RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailedError`.
     """
     check_study(config)
     store = Store(config.run.storage)
+    _open_study(store, config)
+    mirror = Mirror(config.run.tracking or default_tracking(store), config.run.experiment)
     started = start_ray()
     try:
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-        check_study(config, cpus, gpus)
-        _open_study(store, config)
-        mirror = Mirror(config.run.tracking or default_tracking(store), config.run.experiment)
+        check_resources(config.run.compute, cpus, gpus)
         _Driver(config, store, mirror, cpus, gpus, say).run()
         return mirror
     finally:
@@ -82,17 +86,6 @@ def start_ray() -> bool:
     else:
         ray.init(address="local", include_dashboard=False, **quiet)
     return True
-
-
-def default_tracking(store: Store) -> str:
-    """The SQLite database in which MLflow's runs lie where no tracking address is given."""
-    folder = store.local
-    if folder is None:
-        raise MismatchError(
-            f"tracking: with the storage root {store.uri} there is no local place for MLflow's database; "
-            "give the address of an MLflow server, or sqlite:///file"
-        )
-    return f"sqlite:///{folder}/mlflow.db"
 
 
 def study_folder(name: str) -> str:
@@ -144,7 +137,7 @@ class _Driver:
     def run(self) -> None:
         self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
         firsts = {run.round0_identity(): run for run in self.runs.values()}
-        shared = [f"round0:{run.label}" for run in firsts.values()]
+        shared = [_SHARED + run.label for run in firsts.values()]
         last = ["supervised"] if self.config.supervised else []
         try:
             self._phase(shared)
@@ -166,7 +159,7 @@ class _Driver:
         for error in results.errors:
             failures.setdefault("a run", str(error).strip().splitlines()[-1])
         if failures:
-            raise RunFailed("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+            raise RunFailedError("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
 
     def _tune(self, task: _Task, tasks: list[str]) -> tune.ResultGrid:
         with tempfile.TemporaryDirectory() as scratch:
@@ -211,7 +204,7 @@ class _Task:
 
     def __call__(self, trial: dict[str, str]) -> None:
         task = trial["task"]
-        kind, _, label = task.rpartition("round0:")
+        label = task.removeprefix(_SHARED)
         progress = BoardProgress(self.board, task)
         try:
             if task == "supervised":
@@ -220,7 +213,7 @@ class _Task:
                 run = next(run for run in self.config.runs() if run.label == label)
                 stages = RayStages(run, self.store, self.gate, task, self.use_gpu)
                 loop = Loop(run, self.store, stages, progress)
-                if task.startswith("round0:"):
+                if task.startswith(_SHARED):
                     self._first_round(loop, run)
                 else:
                     loop.run()
@@ -249,6 +242,3 @@ class _Task:
 
     def _post(self, notice: Notice) -> None:
         ray.get(self.board.post.remote(notice))
-
-
-__all__ = ["RunFailed", "default_tracking", "run_study", "start_ray", "study_folder"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raylab.errors import TrackingError
+from raylab.store import Store
 
 # All set before mlflow is imported. With a server that is down, one call would otherwise block for minutes.
 _ENVIRONMENT = {
@@ -35,6 +36,20 @@ def tracking_uri(text: str) -> str:
         return text.rstrip("/")
     path = Path(text).expanduser().absolute()
     return f"sqlite:///{path if path.suffix else path / 'mlflow.db'}"
+
+
+def default_tracking(store: Store) -> str:
+    """The SQLite database in which MLflow's runs lie where no tracking address is given.
+
+    Raises:
+        TrackingError: the storage root is no local folder.
+    """
+    if store.local is None:
+        raise TrackingError(
+            f"tracking: with the storage root {store.uri} there is no local place for MLflow's database; "
+            "give the address of an MLflow server, or sqlite:///<file>"
+        )
+    return f"sqlite:///{store.local}/mlflow.db"
 
 
 def ui_command(uri: str) -> str:

@@ -24,7 +24,9 @@ from raylab.training.step import evaluate, prepare_process, train
 _STATE = "state.pt"
 
 
-def fit(job: TrainingJob, store: Store, folder: str, model_path: str, use_gpu: bool, progress: Progress) -> dict[str, Any]:
+def fit(
+    job: TrainingJob, store: Store, folder: str, model_path: str, use_gpu: bool, progress: Progress
+) -> dict[str, Any]:
     """Train and evaluate; the model is written by rank 0 of the workers, straight into the store.
 
     Args:

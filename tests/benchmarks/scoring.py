@@ -21,8 +21,16 @@ import torch
 import tyro
 from safetensors.torch import save
 
-from raylab.config import BudgetConfig, ComputeConfig, DataConfig, ModelConfig, RegionConfig, RunConfig, ScoringConfig
-from raylab.config import SyntheticConfig
+from raylab.config import (
+    BudgetConfig,
+    ComputeConfig,
+    DataConfig,
+    ModelConfig,
+    RegionConfig,
+    RunConfig,
+    ScoringConfig,
+    SyntheticConfig,
+)
 from raylab.data import open_dataset
 from raylab.loop import pool_grid
 from raylab.models import build_model

@@ -24,7 +24,15 @@ from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch.utils.data import DataLoader
 
-from raylab.config import BudgetConfig, DataConfig, ModelConfig, RegionConfig, RunConfig, SyntheticConfig, TrainingConfig
+from raylab.config import (
+    BudgetConfig,
+    DataConfig,
+    ModelConfig,
+    RegionConfig,
+    RunConfig,
+    SyntheticConfig,
+    TrainingConfig,
+)
 from raylab.data import open_dataset
 from raylab.loop import pool_grid
 from raylab.models import build_model

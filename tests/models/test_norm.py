@@ -1,4 +1,4 @@
-"""Synchronised batch norm on the CPU: two processes compute what one would, forward, backward and running statistics."""
+"""Synchronised batch norm on the CPU: two processes compute what one would, forward, backward and running."""
 
 from __future__ import annotations
 
