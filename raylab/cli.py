@@ -1,4 +1,4 @@
-"""The command line: `raylab run | study | plan | report | status | check | strategies`.
+"""The command line: `raylab run | study | plan | report | status | check | strategies | select | replay`.
 
 Every option of a command can also come from a YAML file (`--config study.yaml`); options given on the command line win.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Annotated
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from raylab.config import DataConfig, RunConfig, StudyConfig
-from raylab.errors import DataError, RaylabError
+from raylab import __version__
+from raylab.config import DataConfig, RunConfig, StrategyConfig, StudyConfig, parse_strategy
+from raylab.errors import ConfigError, DataError, RaylabError, StoreError
 from raylab.experiment import launch
 from raylab.settings import absolute_paths, nearest, parse
+
+if TYPE_CHECKING:
+    from raylab.store import Store
 
 
 def run(args: Sequence[str]) -> None:
@@ -26,56 +30,29 @@ def run(args: Sequence[str]) -> None:
 
 def study(args: Sequence[str]) -> None:
     """A grid of runs: strategies x region sizes x seeds, round 0 shared."""
-    launch(parse(StudyConfig, args, "raylab study", study.__doc__))
+    launch(_grid(args, study))
 
 
 def plan(args: Sequence[str]) -> None:
     """What a study will cost, before it starts: runs, trainings saved, images, regions, disk."""
-    launch(parse(StudyConfig, args, "raylab plan", plan.__doc__), plan=True)
+    launch(_grid(args, plan), plan=True)
 
 
 def report(args: Sequence[str]) -> None:
     """Curves, tables and overlays of a study, as one HTML page."""
-
-    def read(
-        name: Annotated[str, tyro.conf.Positional] = "study", /, storage: str = "raylab-results"
-    ) -> tuple[str, str]:
-        """Curves, tables and overlays of a study, as one HTML page.
-
-        Args:
-            name: of the study.
-            storage: folder or URI that the study was given.
-        """
-        return name, storage
-
     from raylab.report import format_table, read_study, write_report
-    from raylab.store import Store
 
-    name, storage = tyro.cli(read, args=args, prog="raylab report")
-    store = Store(storage)
+    store, name = _begun_study(args, report)
     print(format_table(read_study(store, name)))
     print("Report: ", write_report(store, name))
 
 
 def status(args: Sequence[str]) -> None:
-    """How far the runs of a study are."""
-
-    def read(
-        name: Annotated[str, tyro.conf.Positional] = "study", /, storage: str = "raylab-results"
-    ) -> tuple[str, str]:
-        """How far the runs of a study are.
-
-        Args:
-            name: of the study.
-            storage: folder or URI that the study was given.
-        """
-        return name, storage
-
+    """How far the runs of a study are: rounds done, and the mIoU of the last one."""
     from raylab.report.aggregate import study_config
-    from raylab.store import RunStore, Store
+    from raylab.store import RunStore
 
-    name, storage = tyro.cli(read, args=args, prog="raylab status")
-    store = Store(storage)
+    store, name = _begun_study(args, status)
     for run_config in study_config(store, name).runs():
         run_store = RunStore(store, run_config)
         done, total = run_store.done_rounds(), len(run_config.budget.rounds) + 1
@@ -100,17 +77,121 @@ def strategies(args: Sequence[str]) -> None:
     """The acquisition strategies: their weights, distances and set functions."""
     from raylab.selection import STRATEGIES
 
-    if args:
-        raise SystemExit("usage: raylab strategies")
+    tyro.cli(lambda: None, args=args, prog="raylab strategies", description=strategies.__doc__)
     print(f"{'strategy':<32} {'lambda_u':>8} {'lambda_f':>8} {'lambda_s':>8} {'random':>7}  distance   set function")
     for name, row in STRATEGIES.items():
         weights = f"{row.uncertainty:8g} {row.feature:8g} {row.spatial:8g} {row.random:7g}"
         print(f"{name:<32} {weights}  {row.distance:<10} {row.set_function}")
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    command.__name__: command for command in (run, study, plan, report, status, check, strategies)
+def select(args: Sequence[str]) -> None:
+    """The next regions by a region table and a labelled list, with every term: no training, no Ray."""
+    from raylab.selection.tool import select_to_file
+
+    def read(
+        regions: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REGIONS")],
+        /,
+        count: int,
+        labelled: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+        strategy: str = StrategyConfig().name,
+        seed: int = RunConfig().seed,
+        output: str | None = None,
+    ) -> list[str]:
+        """Read the options, and select.
+
+        Args:
+            regions: Region table: a Parquet file's path or URI.
+            count: Regions to select.
+            labelled: Regions labelled so far: Parquet with a column region_id, such as a ledger, or a text with one
+                id a line. May be given several times.
+            strategy: A strategy's name, with changes if wanted: `entropy+spatial,tau=64`.
+            seed: Of regions drawn at random.
+            output: Parquet file that all picks are written to (path or URI), as rows of a ledger.
+        """
+        return select_to_file(regions, labelled, parse_strategy(strategy).acquisition(), count, seed, output)
+
+    print("\n".join(tyro.cli(read, args=args, prog="raylab select", description=select.__doc__)))
+
+
+def replay(args: Sequence[str]) -> None:
+    """The picks of past rounds, computed again from what is stored and compared with the ledger."""
+    from raylab.selection.tool import replay_runs
+    from raylab.store import Store
+
+    def read(
+        name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY|RUN")],
+        /,
+        storage: str = RunConfig().storage,
+        round: int | None = None,
+    ) -> bool:
+        """Read the options, and compare.
+
+        Args:
+            name: Name of a study, or of one run as `raylab status` lists it.
+            storage: Folder or URI under which its results lie (its `run.storage`).
+            round: The one round to compare; when not given, all.
+        """
+        store = Store(storage, create=False)
+        return replay_runs(store, _runs_named(store, name), round, print)
+
+    if not tyro.cli(read, args=args, prog="raylab replay", description=replay.__doc__):
+        raise SystemExit(1)
+
+
+Command = Callable[[Sequence[str]], None]
+COMMANDS: dict[str, Command] = {
+    command.__name__: command for command in (run, study, plan, report, status, check, strategies, select, replay)
 }
+
+
+def _grid(args: Sequence[str], command: Command) -> StudyConfig:
+    """The study that options describe.
+
+    Raises:
+        ConfigError: a field of `run` is set that each run of the grid gets from a list of the study's.
+    """
+    config = parse(StudyConfig, args, f"raylab {command.__name__}", command.__doc__)
+    for field, instead in (("strategy", "strategies"), ("seed", "seeds"), ("name", "name")):
+        if getattr(config.run, field) != getattr(RunConfig(), field):
+            raise ConfigError(f"run.{field}: has no effect in a study, which takes it from {instead}; set {instead}")
+    return config
+
+
+def _begun_study(args: Sequence[str], command: Command) -> tuple[Store, str]:
+    """The storage root and the study that `report` and `status` are asked about."""
+    from raylab.store import Store
+
+    def read(
+        name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY]")] = StudyConfig().name,
+        /,
+        storage: str = RunConfig().storage,
+    ) -> tuple[str, str]:
+        """Read the options.
+
+        Args:
+            name: Name of the study; of a run of its own, the name it was given or its folder's.
+            storage: Folder or URI under which its results lie (its `run.storage`).
+        """
+        return name, storage
+
+    name, storage = tyro.cli(read, args=args, prog=f"raylab {command.__name__}", description=command.__doc__)
+    return Store(storage, create=False), name
+
+
+def _runs_named(store: Store, name: str) -> list[RunConfig]:
+    """The runs of a study, or the one run of that name in any study.
+
+    Raises:
+        StoreError: there is neither.
+    """
+    from raylab.report.aggregate import study_config
+
+    studies = store.list("studies")
+    for other in studies if name not in studies else ():
+        with suppress(StoreError):  # of a study that is not asked about
+            if one := [run for run in study_config(store, other).runs() if run.label == name]:
+                return one
+    return study_config(store, name).runs()
 
 
 def _study_of(config: RunConfig) -> StudyConfig:
@@ -140,6 +221,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"  {name:<12}{(command.__doc__ or '').splitlines()[0]}")
         print("\nraylab COMMAND --help lists a command's options; --config FILE.yaml reads them from a file.")
         raise SystemExit(0 if args else 2)
+    if args[0] == "--version":
+        print("raylab", __version__)
+        return
     with exit_cleanly():
         if args[0] not in COMMANDS:
             raise RaylabError(f"unknown command {args[0]!r}{nearest(args[0], COMMANDS)}; raylab --help lists them")

@@ -65,14 +65,14 @@ class ModelConfig(_Frozen):
     """`imagenet`, `random`, or the path of a .safetensors file."""
     output_stride: Literal[8, 16, 32] = 16
     """Stride of the backbone's last features."""
-    atrous_rates: tuple[int, ...] = (6, 12, 18)
+    atrous_rates: tuple[Positive, ...] = (6, 12, 18)
     """Dilations of the ASPP's three branches."""
     channels: Positive = 256
     """Channels of the ASPP and the decoder: also the dimension of the region features."""
 
 
 class TrainingConfig(_Frozen):
-    """One round's training, from the pre-trained backbone (DESIGN.md section 3)."""
+    """One round's training, from the pre-trained backbone (docs/definitions.md)."""
 
     iterations: Positive | None = None
     """Optimiser steps a round; when not given, `epochs` over the labelled images."""
@@ -86,14 +86,20 @@ class TrainingConfig(_Frozen):
     """Random crops drawn until one holds a labelled pixel; 1 is the paper's plain random crop."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Range of the random scale."""
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
     """Base rate of the poly schedule (the paper: 0.01 Cityscapes, 0.007 VOC)."""
-    head_rate_factor: Annotated[float, Field(gt=0)] = 1.0
+    head_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Rate of the freshly initialised head relative to the backbone's."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
-    power: Annotated[float, Field(gt=0)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4e-5
+    power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.9
     """Exponent of the poly schedule."""
+    frozen_backbone: bool = False
+    """Keep the pre-trained backbone and its batch norms as they are and train the head alone: a third of the time an
+    iteration, for small machines. The paper trains all of it."""
+    norm_images: NonNegative = 0
+    """Labelled images, whole and not augmented, whose batch statistics replace the running averages after training
+    ("precise batch norm", Wu & Johnson 2021); 0 keeps the averages over augmented crops, as the paper does."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: forward and backward under autocast; weights and optimiser stay float32."""
     channels_last: bool = True
@@ -249,7 +255,7 @@ class StudyConfig(_Frozen):
     """Names, each with changes if wanted: `entropy+spatial,tau=64`."""
     seeds: tuple[NonNegative, ...] = (0,)
     region_sizes: tuple[Positive, ...] = ()
-    """N of every run; when empty, that of `run`. Budgets keep their number of pixels (DESIGN.md section 3)."""
+    """N of every run; when empty, that of `run`. Budgets keep their number of pixels (docs/definitions.md)."""
     supervised: bool = False
     """Also train on every mask of the pool: the upper bound the curves are compared with."""
     supervised_iterations: Positive | None = None
@@ -293,7 +299,9 @@ def parse_strategy(text: str) -> StrategyConfig:
     name, *changes = text.split(",")
     values: dict[str, float] = {}
     for change in changes:
-        key, _, value = change.partition("=")
+        key, _, value = change.strip().partition("=")
+        if key in values:
+            raise ConfigError(f"strategies: {text!r}: {key} is given twice; give it once")
         try:
             values[key] = float(value)
         except ValueError:

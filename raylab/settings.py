@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 import yaml
@@ -22,6 +24,8 @@ def parse(
 ) -> Model:
     """Read options, those of the command line in place of those of `--config FILE.yaml`.
 
+    `--config` may be given several times; a later file wins over an earlier one.
+
     Args:
         model: the configuration to make.
         args: the command line after the command.
@@ -31,18 +35,16 @@ def parse(
 
     Raises:
         ConfigError: a key is unknown (the nearest known one is named) or a value does not fit.
-        SystemExit: with 0 after --help, with 2 after an option that cannot be read.
+        SystemExit: with 0 after --help, with 2 after an option that is unknown or cannot be read.
     """
-    args = list(args)
-    if "--config" in args:
-        at = args.index("--config")
-        if at + 1 == len(args):
-            raise ConfigError("--config: give the path of a YAML file")
-        default = read_yaml(model, args[at + 1], default)
-        del args[at : at + 2]
+    files, rest = _split_off_files(args)
+    for file in files:
+        default = read_yaml(model, file, default)
     text = f"{description or ''}\n\n--config FILE.yaml reads any of these options from a file."
+    draft = _draft(default or model())
+    read = tyro.cli(type(draft), args=rest, prog=prog, description=text, default=draft)
     try:
-        return tyro.cli(model, args=args, prog=prog, description=text, default=default or model())
+        return model.model_validate(dataclasses.asdict(read))
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
 
@@ -74,6 +76,40 @@ def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Mo
         raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error).splitlines())) from None
 
 
+def _split_off_files(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files that `--config FILE` and `--config=FILE` name, and the other arguments."""
+    files, rest = [], []
+    left = iter(args)
+    for arg in left:
+        option, equals, file = arg.partition("=")
+        if option != "--config":
+            rest.append(arg)
+            continue
+        file = file if equals else next(left, "")
+        if not file or file.startswith("--"):
+            raise ConfigError("--config: give the path of a YAML file")
+        files.append(file)
+    return files, rest
+
+
+def _draft(values: BaseModel) -> Any:
+    """The values as an instance of a dataclass with the model's fields and help texts, but none of its checks.
+
+    tyro fills this one, and the model checks it as a whole afterwards: tyro would report a model's refusal in its own
+    words, with the field's place in the configuration lost.
+    """
+    drafts: dict[str, Any] = {}
+    fields = []
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        drafts[name] = _draft(value) if isinstance(value, BaseModel) else value
+        kind = type(drafts[name]) if isinstance(value, BaseModel) else field.annotation
+        fields.append((name, Annotated[kind, tyro.conf.arg(help=field.description)]))
+    kind = dataclasses.make_dataclass(type(values).__name__, fields, frozen=True)
+    kind.__doc__ = type(values).__doc__
+    return kind(**drafts)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the known word nearest to one, or nothing where none is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
@@ -95,7 +131,6 @@ def absolute_paths(config: Model) -> Model:
                 "data": absolute_paths(config.data),
                 "model": config.model.model_copy(update={"weights": weights}),
                 "storage": _absolute(config.storage),
-                "tracking": config.tracking,
             }
         )
     return config
@@ -128,5 +163,6 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{place}: {message} (got {problem['input']!r})" if place else message)
+        got = textwrap.shorten(repr(problem["input"]), 80, placeholder=" ...")
+        lines.append(f"{place}: {message} (got {got})" if place else message)
     return "\n".join(lines)

@@ -1,6 +1,6 @@
 """DeepLabv3+ as Chen et al. (ECCV 2018) draw it, on any timm backbone with features at strides 4 and 16.
 
-smp's head differs from the paper's (DESIGN.md section 6) and refuses sizes that are no multiple of its stride.
+smp's head has one separable convolution where the paper has two, and refuses sizes that are no multiple of its stride.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class DeepLabV3Plus(nn.Module):
 
     def __init__(self, config: ModelConfig, n_classes: int) -> None:
         super().__init__()
+        self.frozen = False
         self.backbone, low, high = _backbone(config)
         import timm  # two seconds of imports, which the processes that only drive a run need not spend
 
@@ -71,6 +72,19 @@ class DeepLabV3Plus(nn.Module):
             _separable(config.channels, config.channels),
         )
         self.classifier = nn.Conv2d(config.channels, n_classes, 1)
+
+    def freeze_backbone(self) -> None:
+        """Keep the backbone as it is: no gradients, and its batch norms use their running averages."""
+        self.backbone.requires_grad_(False)
+        self.frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> DeepLabV3Plus:
+        """As for any module, but a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
 
     @property
     def mean_colour(self) -> Tensor:

@@ -5,6 +5,7 @@ On CUDA the library's synchronised norms do this; on the CPU they refuse to run,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -34,6 +35,29 @@ def synchronise_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     return model
 
 
+@torch.no_grad()
+def measure_batch_norm(model: nn.Module, batches: Iterable[Tensor], precision: torch.autocast) -> None:
+    """Replace the running averages of every batch norm that is trained by the mean of its statistics over some batches.
+
+    Args:
+        model: left in evaluation mode.
+        batches: inputs of the model; with a process group, the same ones on every worker.
+        precision: context of the forward passes.
+    """
+    model.train()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    for batch in batches:
+        with precision:
+            model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
 class _Sum(torch.autograd.Function):
     """Sum over the workers, forward and backward; the library's own is deprecated without a stable successor."""
 
@@ -60,9 +84,10 @@ def _global_batch_norm(module: Any, x: Tensor) -> Tensor:
     variance = _Sum.apply((centred * centred).sum((0, 2, 3))) / count
     with torch.no_grad():
         module.num_batches_tracked += 1
+        share = module.momentum if module.momentum is not None else 1 / float(module.num_batches_tracked)
         unbiased = variance * (count / (count - 1).clamp(min=1))
         for running, batch in ((module.running_mean, mean), (module.running_var, unbiased)):
-            running.lerp_(batch.to(running.dtype), module.momentum)
+            running.lerp_(batch.to(running.dtype), share)
     scale = module.weight * torch.rsqrt(variance + module.eps)
     return (centred * scale[:, None, None] + module.bias[:, None, None]).to(x.dtype)
 

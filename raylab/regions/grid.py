@@ -1,4 +1,4 @@
-"""The region geometry of a pool: N x N tiles, clipped at the right and bottom border (DESIGN.md section 3).
+"""The region geometry of a pool: N x N tiles, clipped at the right and bottom border (docs/definitions.md).
 
 Plain NumPy; imports neither torch, Ray nor MLflow.
 """
@@ -72,7 +72,8 @@ class RegionGrid:
 
     def image_of(self, region_id: ArrayLike) -> NDArray[np.int64]:
         """Index of the image every region lies in, int64, shaped like `region_id`."""
-        return np.searchsorted(self.offset, np.asarray(region_id, np.int64), side="right") - 1
+        after = np.searchsorted(self.offset, np.asarray(region_id, np.int64), side="right")
+        return np.asarray(after - 1, np.int64)
 
     def row_col(self, region_id: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of every region in its image's grid, int64, shaped like `region_id`."""
@@ -99,4 +100,4 @@ class RegionGrid:
 
     def pixels(self, region_id: ArrayLike) -> NDArray[np.int64]:
         """(n,) int64: number of pixels of every region."""
-        return self.boxes(region_id)[..., 2:].astype(np.int64).prod(axis=-1)
+        return np.asarray(self.boxes(region_id)[..., 2:].astype(np.int64).prod(axis=-1), np.int64)

@@ -80,8 +80,9 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[NDArray[np.float32], ND
         raise StoreError(f"region table: its {len(ids)} rows are not the pool's {n_regions} regions in their order")
     features = None
     if "feature" in table.column_names:
-        column = table["feature"].combine_chunks()
-        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        column = table["feature"]
+        # combine_chunks copies even a single chunk: some 200 MB on a pool of Cityscapes' size.
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
     return table["uncertainty"].to_numpy(), features
 

@@ -1,4 +1,4 @@
-"""PCA of the region features, fitted on the pool each round (DESIGN.md section 3). Plain NumPy."""
+"""PCA of the region features, fitted on the pool each round (docs/definitions.md). Plain NumPy."""
 
 from __future__ import annotations
 

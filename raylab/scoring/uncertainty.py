@@ -1,4 +1,4 @@
-"""Per-pixel uncertainty maps of a softmax posterior (DESIGN.md section 3). Plain torch."""
+"""Per-pixel uncertainty maps of a softmax posterior (docs/definitions.md). Plain torch."""
 
 from __future__ import annotations
 

@@ -59,7 +59,5 @@ class SelectorActor:
             self.selector.label(self.run_store.round(self.rounds).ledger()["region_id"].to_numpy())
             self.rounds += 1
         uncertainty, features = (None, None) if table is None else columns_of(table, self.selector.grid.n_regions)
-        selection = self.selector.select(
-            k, uncertainty=uncertainty, features=features, seed=[self.seed, round_index]
-        )
+        selection = self.selector.select(k, uncertainty=uncertainty, features=features, seed=[self.seed, round_index])
         return selection, {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}

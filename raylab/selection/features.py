@@ -1,4 +1,4 @@
-"""Features on an exact grid (DESIGN.md section 3a), and squared distances by matrix products.
+"""Features on an exact grid (docs/definitions.md), and squared distances by matrix products.
 
 Snapped features are integers of few enough bits that every sum a squared distance can be computed by stays below
 2^53: any formula, order, BLAS or device gives the same float64, in units of the grid's step squared.

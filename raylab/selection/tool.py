@@ -5,23 +5,33 @@ Needs neither Ray nor torch. Files are Parquet, local or at any URI that the sto
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raylab.errors import StoreError
+from raylab.config import RunConfig
+from raylab.data import open_dataset
+from raylab.errors import ConfigError, StoreError
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of, grid_of, ledger_table
 from raylab.selection.arrays import array_namespace
-from raylab.selection.greedy import select
+from raylab.selection.greedy import Seed, select
 from raylab.selection.objective import Acquisition, Selection
 from raylab.store import RunStore, Store
 from raylab.store.rounds import REGIONS
 
 TERMS = ("phi", "uncertainty", "feature", "spatial")
+_SHOWN = 10
+
+
+def open_at(place: str) -> tuple[Store, str]:
+    """The folder that a file at a path or URI lies in, and its name there."""
+    scheme, found, path = place.partition("://")
+    folder, slash, name = (path if found else place).rpartition("/")
+    return Store(f"{scheme}://{folder}" if found else folder or slash or ".", create=False), name
 
 
 def read_table(place: str) -> pa.Table:
@@ -30,33 +40,60 @@ def read_table(place: str) -> pa.Table:
     Raises:
         StoreError: it is missing or damaged.
     """
-    folder, _, name = place.rpartition("/")
-    return Store(folder or ("/" if place.startswith("/") else ".")).read_table(name)
+    store, name = open_at(place)
+    return store.read_table(name)
 
 
 def read_labelled(place: str) -> NDArray[np.int64]:
-    """The region ids of a labelled list: a Parquet file with a column region_id, or one id a line.
+    """The region ids of a labelled list: a Parquet file with a column region_id, or a text with one id a line.
 
     Raises:
         StoreError: it is missing, or has no such column or lines.
     """
-    if PurePosixPath(place).suffix == ".parquet":
-        table = read_table(place)
-        if "region_id" not in table.column_names:
-            raise StoreError(f"{place} has no column region_id, only {', '.join(table.column_names)}")
-        return table["region_id"].to_numpy()
-    folder, _, name = place.rpartition("/")
-    words = Store(folder or ".").read_bytes(name).decode(errors="replace").split()
+    store, name = open_at(place)
+    if place.endswith(".parquet"):
+        table = store.read_table(name)
+        _check_column(table, place, "region_id", "a labelled list")
+        return table["region_id"].to_numpy().astype(np.int64)
+    words = store.read_bytes(name).decode(errors="replace").split()
     try:
         return np.array([int(word) for word in words], np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise StoreError(f"{place} is no list of region ids, one a line ({error})") from None
 
 
+def select_to_file(
+    regions: str, labelled: Sequence[str], acquisition: Acquisition, k: int, seed: int, output: str | None
+) -> list[str]:
+    """Select from a region table, and say for a person what was picked.
+
+    Args:
+        regions: place of the region table.
+        labelled: places of labelled lists.
+        acquisition: the strategy.
+        k: regions to pick.
+        seed: of regions drawn at random.
+        output: where all picks go; None keeps none.
+
+    Raises:
+        StoreError: a file is missing or not what it should be.
+        ConfigError: `k`, `seed` or a labelled id is out of range.
+    """
+    if output == regions:
+        raise ConfigError(f"output: {output} is the region table itself; choose another file")
+    table = read_table(regions)
+    lists = [read_labelled(place) for place in labelled]
+    picks = select_from_table(table, regions, np.concatenate([np.empty(0, np.int64), *lists]), acquisition, k, seed)
+    if output is not None:
+        store, name = open_at(output)
+        store.write_table(name, picks)
+    return list(lines_of(picks, output))
+
+
 def select_from_table(
-    table: pa.Table, place: str, labelled: NDArray[np.int64], acquisition: Acquisition, k: int, seed: int
+    table: pa.Table, place: str, labelled: NDArray[np.int64], acquisition: Acquisition, k: int, seed: int = 0
 ) -> pa.Table:
-    """The next picks, as ledger rows.
+    """The next picks, as ledger rows; images are named by their index.
 
     Args:
         table: a region table that carries its grid (`raylab.regions.table.with_grid`), sorted by region_id.
@@ -67,12 +104,169 @@ def select_from_table(
         seed: of regions drawn at random.
 
     Raises:
-        StoreError: the table carries no grid or lacks rows.
-        ConfigError: it lacks a column that the strategy needs.
+        StoreError: the table carries no grid, or lacks rows or a column that the strategy needs.
+        ConfigError: k is negative or more than is left, or a labelled id is no region of the pool.
     """
     grid = grid_of(table, place)
-    uncertainty, features = columns_of(table, grid.n_regions)
-    picks = select(
+    left = grid.n_regions - len(np.unique(labelled))
+    if not 0 <= k <= left:
+        raise ConfigError(f"count: {k} regions cannot be picked; {left} of the pool's {grid.n_regions} are unlabelled")
+    if seed < 0:
+        raise ConfigError(f"seed: {seed} is less than 0")
+    picks = _select(grid, table, place, labelled, acquisition, k, seed)
+    return ledger_table(grid, [str(i) for i in range(grid.n_images)], 0, picks.region_id, terms_of(picks))
+
+
+def terms_of(picks: Selection) -> dict[str, NDArray[np.float64]]:
+    """phi and each term of the picks, by the ledger's names."""
+    return {name: getattr(picks, name) for name in TERMS}
+
+
+def lines_of(picks: pa.Table, output: str | None) -> Iterator[str]:
+    """The first picks for a person, and where the rest lies.
+
+    Args:
+        picks: ledger rows.
+        output: the file that holds them all, if one does.
+    """
+    where = ("order", "region_id", "image_index", "top", "left", "height", "width")
+    yield "  ".join([*(f"{name:>{max(6, len(name))}}" for name in where), *(f"{name:>11}" for name in TERMS)])
+    for row in picks.slice(0, _SHOWN).to_pylist():
+        cells = [f"{row[name]:>{max(6, len(name))}}" for name in where]
+        yield "  ".join([*cells, *(f"{row[name]:11.6f}" for name in TERMS)])
+    more = len(picks) - _SHOWN
+    if output is not None:
+        yield f"All {len(picks)} picks: {output}"
+    elif more > 0:
+        yield f"{more} more; --output FILE.parquet keeps them all"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A past round beside its picks computed again.
+
+    Attributes:
+        round: t.
+        ledger: (k,) int64 region ids as they were picked.
+        now: (k,) int64 region ids computed again.
+    """
+
+    round: int
+    ledger: NDArray[np.int64]
+    now: NDArray[np.int64]
+
+    @property
+    def first_difference(self) -> int | None:
+        """The first place in the order at which they differ, or None."""
+        common = min(len(self.ledger), len(self.now))
+        differ = np.flatnonzero(self.ledger[:common] != self.now[:common])
+        if len(differ):
+            return int(differ[0])
+        return None if len(self.ledger) == len(self.now) else common
+
+    def __str__(self) -> str:
+        text = f"round {self.round:>2}  {len(self.ledger):>7,} picks  "
+        if (place := self.first_difference) is None:
+            return text + "the same"
+        then, now = (str(ids[place]) if place < len(ids) else "none" for ids in (self.ledger, self.now))
+        return text + f"DIFFERENT from place {place}: region {then} in the ledger, {now} now"
+
+
+def replay_runs(store: Store, runs: Sequence[RunConfig], t: int | None, say: Callable[[str], object]) -> bool:
+    """Compute the picks of past rounds again and compare them with the ledger.
+
+    Args:
+        store: of the results.
+        runs: whose rounds they are; what is not selected yet is passed over.
+        t: the one round to compare; None is all.
+        say: told one line a round.
+
+    Returns:
+        Whether all of them are the same.
+
+    Raises:
+        StoreError: a file of a round or of one before it is missing, or no round has been selected.
+        DataError: no region table carries the pool's grid, and the data set is not where the run had it.
+    """
+    replays = []
+    for config in runs:
+        run = RunStore(store, config)
+        rounds = range(len(config.budget.rounds) + 1) if t is None else [t]
+        if done := [index for index in rounds if run.round(index).record("select") is not None]:
+            grid = grid_of_run(run)
+        for index in done:
+            replays.append(replay_round(run, grid, index))
+            say(f"{config.label}  {replays[-1]}")
+    if not replays:
+        raise StoreError(f"{store.uri}: no run has selected {'a round' if t is None else f'round {t}'} yet")
+    different = sum(replay.first_difference is not None for replay in replays)
+    say(f"{len(replays) - different} of {len(replays)} rounds are the same")
+    return different == 0
+
+
+def replay_round(run: RunStore, grid: RegionGrid, t: int) -> Replay:
+    """Compute the picks of one past round again.
+
+    Args:
+        run: whose round it is.
+        grid: of its pool.
+        t: the round; round 0 is the draw.
+
+    Raises:
+        StoreError: a file of the round or of one before it is missing.
+    """
+    config = run.config
+    ledger = run.round(t).ledger()["region_id"].to_numpy()
+    if t == 0:
+        return Replay(t, ledger, first_draw(grid, config.budget.initial, config.seed))
+    acquisition, labelled = config.strategy.acquisition(), run.ledger(t)["region_id"].to_numpy()
+    path, table = run.round(t - 1).path(REGIONS), None
+    if acquisition.needs_uncertainty or acquisition.needs_features:
+        table = run.store.read_table(path)
+    place = run.store.place(path)
+    picks = _select(grid, table, place, labelled, acquisition, config.budget.rounds[t - 1], [config.seed, t])
+    return Replay(t, ledger, picks.region_id)
+
+
+def first_draw(grid: RegionGrid, k: int, seed: int) -> NDArray[np.int64]:
+    """Round 0: `k` different regions of the pool, uniform, in the order drawn; the same for every strategy."""
+    return np.random.default_rng([seed, 0]).choice(grid.n_regions, k, replace=False).astype(np.int64)
+
+
+def grid_of_run(run: RunStore) -> RegionGrid:
+    """The geometry of a run's pool, from a region table that carries it, else from the data set.
+
+    Raises:
+        DataError: it is in no table, and the data set is not where the run had it.
+    """
+    paths = (run.round(t).path(REGIONS) for t in range(len(run.config.budget.rounds) + 1))
+    if path := next((path for path in paths if run.store.exists(path)), None):
+        try:
+            return grid_of(run.store.read_table(path), path)
+        except StoreError:
+            pass  # scored before tables carried their grid
+    return RegionGrid(open_dataset(run.config.data).image_sizes("train"), run.config.regions.size)
+
+
+def _select(
+    grid: RegionGrid,
+    table: pa.Table | None,
+    place: str,
+    labelled: NDArray[np.int64],
+    acquisition: Acquisition,
+    k: int,
+    seed: Seed,
+) -> Selection:
+    """The picks, given a region table with at least the columns that the strategy needs."""
+    uncertainty = features = None
+    needs = {"uncertainty": acquisition.needs_uncertainty, "feature": acquisition.needs_features}
+    if any(needs.values()) and table is not None:
+        for name in ("region_id", *(name for name, needed in needs.items() if needed)):
+            _check_column(table, place, name, "this strategy")
+        if "uncertainty" not in table.column_names:
+            table = table.append_column("uncertainty", pa.array(np.zeros(len(table), np.float32)))
+        uncertainty, features = columns_of(table, grid.n_regions)
+    return select(
         grid,
         acquisition,
         k,
@@ -82,48 +276,21 @@ def select_from_table(
         seed=seed,
         xp=array_namespace(),
     )
-    names = [str(i) for i in range(grid.n_images)]
-    return ledger_table(grid, names, 0, picks.region_id, terms_of(picks))
 
 
-def terms_of(picks: Selection) -> dict[str, NDArray[np.float64]]:
-    """phi and each term of the picks, by the ledger's names."""
-    return {name: getattr(picks, name) for name in TERMS}
-
-
-def replay_round(run: RunStore, grid: RegionGrid, t: int) -> dict[str, Any]:
-    """Compute the picks of a past round again and compare them with the ledger.
-
-    Args:
-        run: whose round it is.
-        grid: of its pool.
-        t: 1 or later; round 0 is a draw.
-
-    Returns:
-        `picks`, their number; `same`, whether regions and order are those of the ledger; and `first_difference`,
-        the first place in the order at which they differ, or None.
+def _check_column(table: pa.Table, place: str, name: str, who: str) -> None:
+    """Refuse a table without a column, or with one of another kind.
 
     Raises:
-        StoreError: a file of the round or of one before it is missing.
+        StoreError: names the column and what is there.
     """
-    config, acquisition = run.config, run.config.strategy.acquisition()
-    uncertainty = features = None
-    if acquisition.needs_uncertainty or acquisition.needs_features:
-        uncertainty, features = columns_of(run.store.read_table(run.round(t - 1).path(REGIONS)), grid.n_regions)
-    ledger = run.round(t).ledger()["region_id"].to_numpy()
-    picks = select(
-        grid,
-        acquisition,
-        len(ledger),
-        labelled=run.ledger(t)["region_id"].to_numpy(),
-        uncertainty=uncertainty,
-        features=features,
-        seed=[config.seed, t],
-        xp=array_namespace(),
-    ).region_id
-    differ = np.flatnonzero(picks != ledger) if len(picks) == len(ledger) else np.array([0])
-    return {
-        "picks": len(ledger),
-        "same": not len(differ),
-        "first_difference": int(differ[0]) if len(differ) else None,
-    }
+    if name not in table.column_names:
+        raise StoreError(f"{place} has no column {name}, which {who} needs; it has {', '.join(table.column_names)}")
+    kind, nulls = table.schema.field(name).type, table[name].null_count
+    wanted = {"region_id": "integers", "uncertainty": "floats", "feature": "lists of floats, all of one length"}[name]
+    if name == "feature":
+        fits = pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
+    else:
+        fits = (pa.types.is_integer if name == "region_id" else pa.types.is_floating)(kind)
+    if nulls or not fits:
+        raise StoreError(f"{place}: column {name} holds {kind}{' with nulls' if nulls else ''} instead of {wanted}")

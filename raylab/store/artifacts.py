@@ -22,27 +22,35 @@ from raylab.errors import StoreError
 class Store:
     """Read and write files below a storage root by relative path; pickles, so that workers open the same root.
 
+    Args:
+        uri: a folder or URI.
+        create: make the root where it is missing; without it, asking after results leaves no empty folder behind.
+
     Attributes:
         uri: the root, absolute where it is a local folder.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, create: bool = True) -> None:
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        self._open()
+        self._open(create)
 
-    def _open(self) -> None:
+    def _open(self, create: bool) -> None:
         try:
             self.fs, self.root = _file_system(self.uri)
-            self.fs.create_dir(self.root, recursive=True)
+            kind = self.fs.get_file_info(self.root).type
+            if create and kind == pafs.FileType.NotFound:
+                self.fs.create_dir(self.root, recursive=True)
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
             raise StoreError(f"storage: {self.uri} cannot be opened ({_first_line(error)})") from None
+        if kind == pafs.FileType.File:
+            raise StoreError(f"storage: {self.uri} is a file; give a folder")
 
     def __getstate__(self) -> str:
         return self.uri
 
     def __setstate__(self, uri: str) -> None:
         self.uri = uri
-        self._open()
+        self._open(create=False)
 
     @property
     def local(self) -> Path | None:
@@ -79,25 +87,34 @@ class Store:
         """A whole file.
 
         Raises:
-            StoreError: it is not there.
+            StoreError: it is not there or cannot be read.
         """
         try:
             with self.fs.open_input_file(self._full(path)) as file:
                 return bytes(file.read())
         except FileNotFoundError:
             raise StoreError(f"{self.place(path)} is missing") from None
+        except OSError as error:
+            raise StoreError(f"{self.place(path)} cannot be read ({_first_line(error)})") from None
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file whole or not at all, in place of what was there."""
+        """Write a file whole or not at all, in place of what was there.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         full = self._full(path)
         folder, _, name = full.rpartition("/")
-        self.fs.create_dir(folder, recursive=True)
         partial = full if not self._renames else f"{folder}/.writing-{uuid4().hex[:8]}-{name}"
-        with self.fs.open_output_stream(partial) as file:
-            file.write(data)
-        if self._renames:
-            _flush(partial)
-            self.fs.move(partial, full)
+        try:
+            self.fs.create_dir(folder, recursive=True)
+            with self.fs.open_output_stream(partial) as file:
+                file.write(data)
+            if self._renames:
+                _flush(partial)
+                self.fs.move(partial, full)
+        except OSError as error:
+            raise StoreError(f"{self.place(path)} cannot be written ({_first_line(error)})") from None
 
     def read_json(self, path: str) -> Any:
         """A JSON file.
@@ -107,7 +124,7 @@ class Store:
         """
         try:
             return json.loads(self.read_bytes(path))
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or no UTF-8
             raise StoreError(f"{self.place(path)} is no JSON ({error})") from None
 
     def write_json(self, path: str, value: Any) -> None:
@@ -143,7 +160,8 @@ def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in uri:
         return pafs.LocalFileSystem(), uri
     try:
-        return pafs.FileSystem.from_uri(uri)
+        found: tuple[pafs.FileSystem, str] = pafs.FileSystem.from_uri(uri)
+        return found
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         import fsspec
 

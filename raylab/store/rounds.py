@@ -35,19 +35,22 @@ class RoundStore:
         """What a step committed, or None where it is not done.
 
         Raises:
-            StoreError: the step was committed, but a file of it is gone or has another size.
+            StoreError: the step was committed, but a file of it is gone or has another size, or its manifest is no
+                manifest.
         """
         path = self.path(f"{step}.json")
         if not self.store.exists(path):
             return None
-        manifest = self.store.read_json(path)
-        for name, file in manifest["files"].items():
-            if not self.store.exists(self.path(name)) or self.store.size(self.path(name)) != file["bytes"]:
-                raise StoreError(
-                    f"{self.store.place(self.path(name))} is not the file that was committed; "
-                    f"delete {self.store.place(path)} to have the step done again"
-                )
-        record: dict[str, Any] = manifest["record"]
+        again = f"delete {self.store.place(path)} to have the step done again"
+        try:
+            manifest = self.store.read_json(path)
+            record: dict[str, Any] = manifest["record"]
+            sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
+        except (StoreError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{self.store.place(path)} is no manifest of a step ({error}); {again}") from None
+        for name, size in sizes.items():
+            if not self.store.exists(self.path(name)) or self.store.size(self.path(name)) != size:
+                raise StoreError(f"{self.store.place(self.path(name))} is not the file that was committed; {again}")
         return record
 
     def commit(

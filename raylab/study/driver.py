@@ -234,9 +234,7 @@ class _Task:
     def _supervised(self, progress: BoardProgress) -> None:
         run = self.config.run.model_copy(update={"seed": self.config.seeds[0]})
         dataset = open_dataset(run.data)
-        job = training_job(
-            run, pool_grid(run, dataset), len(dataset.classes), None, self.config.supervised_iterations
-        )
+        job = training_job(run, pool_grid(run, dataset), len(dataset.classes), None, self.config.supervised_iterations)
         stages = RayStages(run, self.store, self.gate, "supervised", self.use_gpu)
         commit_training(RoundStore(self.store, supervised_folder(self.config)), job, dataset, stages, progress)
 

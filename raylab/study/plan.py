@@ -77,8 +77,11 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
         ResourceError: a stage holds more than there is.
     """
     runs = config.runs()
+    if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
+        raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
     dataset = open_dataset(config.run.data)
-    for run in {run.regions.size: run for run in runs}.values():
+    grids = {run.regions.size: run for run in [*runs, *[config.run] * config.supervised]}
+    for run in grids.values():
         pool_grid(run, dataset)
     compute, training = config.run.compute, config.run.training
     if training.batch_size < max(2, compute.workers):
@@ -100,13 +103,9 @@ def check_resources(compute: ComputeConfig, cpus: float, gpus: float) -> None:
     Raises:
         ResourceError: it says the sum that does not.
     """
-    held = {
-        f"compute.workers: {max(compute.workers, 1)} x {compute.cpus_per_worker:g}": compute.training_cpus,
-        f"compute.scorers: {compute.scorers} x {compute.cpus_per_scorer:g} + {compute.cpus_for_reading:g} for reading": (
-            compute.scoring_cpus
-        ),
-    }
-    for sum_, amount in held.items():
+    training = f"compute.workers: {max(compute.workers, 1)} x {compute.cpus_per_worker:g}"
+    scoring = f"compute.scorers: {compute.scorers} x {compute.cpus_per_scorer:g} + {compute.cpus_for_reading:g} to read"
+    for sum_, amount in ((training, compute.training_cpus), (scoring, compute.scoring_cpus)):
         if amount > cpus:
             raise ResourceError(f"{sum_} = {amount:g} CPUs are needed at once, but Ray has {cpus:g}; lower it")
     wanted = max(compute.workers, compute.scorers, 1)
@@ -125,7 +124,7 @@ def plan_study(config: StudyConfig) -> Plan:
     firsts = {run.round0_identity(): run for run in runs}
     model = build_model(config.run.model.model_copy(update={"weights": "random"}), n_classes, seed=0)
     model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    trainings, iterations, scorings, disk = config.supervised + 0, 0, 0, 0
+    trainings, iterations, scorings, disk = int(config.supervised), 0, 0, 0
     if config.supervised:
         grid = next(iter(grids.values()))
         iterations += training_job(config.run, grid, n_classes, None, config.supervised_iterations).iterations

@@ -1,4 +1,4 @@
-"""Joint augmentation of an image and its mask: random scale, pad, random crop, flip (DESIGN.md section 3)."""
+"""Joint augmentation of an image and its mask: random scale, pad, random crop, flip (docs/definitions.md)."""
 
 from __future__ import annotations
 

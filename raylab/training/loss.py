@@ -1,4 +1,4 @@
-"""Cross-entropy averaged over the labelled pixels of the global batch (DESIGN.md section 3)."""
+"""Cross-entropy averaged over the labelled pixels of the global batch (docs/definitions.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mIoU from one confusion matrix over a whole split (DESIGN.md section 3)."""
+"""mIoU from one confusion matrix over a whole split (docs/definitions.md)."""
 
 from __future__ import annotations
 

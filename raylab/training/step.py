@@ -52,7 +52,7 @@ def prepare_process(threads: int) -> None:
     """Settings every process that computes with torch needs.
 
     Args:
-        threads: of torch; two threads on a busy machine are slower than one (DESIGN.md section 6).
+        threads: of torch; two threads on a busy machine are slower than one.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
@@ -75,6 +75,8 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
     model: Any = build_model(job.model, job.n_classes, job.seed).to(device)
     if job.training.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    if job.training.frozen_backbone:
+        model.freeze_backbone()
     crops = Crops(job, model.mean_colour.numpy())
     if workers > 1:
         from raylab.models.norm import synchronise_batch_norm  # imports timm, see deeplab
@@ -94,7 +96,19 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
     for done, (images, masks) in enumerate(batches, start + 1):
         losses.append(_step(network, optimiser, job, device, done - 1, images, masks))
         report(done, lambda: float(losses[-1]), lambda: _state(model, optimiser, losses))
+    if job.training.norm_images:
+        _measure_norms(model, crops, job, device)
     return Trained(model.eval(), [float(loss) for loss in losses])
+
+
+def _measure_norms(model: nn.Module, crops: Crops, job: TrainingJob, device: torch.device) -> None:
+    from raylab.models.norm import measure_batch_norm
+
+    # Spread over the labelled images, which are sorted by name and so by sequence.
+    places = np.linspace(0, len(crops.images) - 1, min(job.training.norm_images, len(crops.images))).astype(np.int64)
+    batches = image_batches(crops.dataset, "train", crops.images[places], job.eval_batch)
+    inputs = (to_input([crops.dataset.read_image("train", i) for i in batch], device) for batch in batches)
+    measure_batch_norm(model, inputs, autocast(device, job.training.precision))
 
 
 def _step(
@@ -128,12 +142,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def _optimiser(model: DeepLabV3Plus, job: TrainingJob) -> torch.optim.SGD:
     config = job.training
     groups = [
-        {"params": list(model.backbone.parameters()), "base_lr": config.learning_rate},
         {"params": model.head_parameters(), "base_lr": config.learning_rate * config.head_rate_factor},
     ]
-    return torch.optim.SGD(
-        groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
+    if not config.frozen_backbone:
+        groups.append({"params": list(model.backbone.parameters()), "base_lr": config.learning_rate})
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[Any]) -> dict[str, Any]:

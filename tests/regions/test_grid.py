@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raylab.errors import ConfigError
+from raylab.regions import RegionGrid
+
+SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=6)
+
+
+def oracle(sizes: list[tuple[int, int]], n: int) -> list[tuple[int, int, int, int, int, int, int]]:
+    """Image, row, col and box of every region, by walking over the pool."""
+    found = []
+    for image, (height, width) in enumerate(sizes):
+        for row, top in enumerate(range(0, height, n)):
+            for col, left in enumerate(range(0, width, n)):
+                found.append((image, row, col, top, left, min(n, height - top), min(n, width - left)))
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(SIZES, st.integers(1, 40))
+def test_ids_boxes_and_pixels_against_a_walk_over_the_pool(sizes, n):
+    n = min(n, *(max(size) for size in sizes))
+    grid = RegionGrid(sizes, n)
+    expected = oracle(sizes, n)
+    ids = np.arange(len(expected))
+    assert grid.n_regions == len(expected)
+    assert grid.n_images == len(sizes)
+    row, col = grid.row_col(ids)
+    found = np.column_stack([grid.image_of(ids), row, col, grid.boxes(ids)])
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(grid.offset[grid.image_of(ids)] + row * grid.cols[grid.image_of(ids)] + col, ids)
+    np.testing.assert_array_equal(grid.pixels(ids), [height * width for *_, height, width in expected])
+    assert grid.n_pixels == grid.pixels(ids).sum() == sum(height * width for height, width in sizes)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, st.integers(1, 40))
+def test_regions_cover_every_pixel_once(sizes, n):
+    n = min(n, *(max(size) for size in sizes))
+    grid = RegionGrid(sizes, n)
+    seen = [np.zeros(size, int) for size in sizes]
+    ids = np.arange(grid.n_regions)
+    for image, (top, left, height, width) in zip(grid.image_of(ids), grid.boxes(ids), strict=True):
+        seen[image][top : top + height, left : left + width] += 1
+    assert all((count == 1).all() for count in seen)
+
+
+def test_clipped_borders():
+    grid = RegionGrid([(360, 480)], 128)
+    assert (grid.rows.tolist(), grid.cols.tolist()) == ([3], [4])
+    np.testing.assert_array_equal(grid.boxes([0, 3, 11]), [[0, 0, 128, 128], [0, 384, 128, 96], [256, 384, 104, 96]])
+
+
+def test_cityscapes_has_the_papers_number_of_regions():
+    grid = RegionGrid(np.tile([1024, 2048], (2975, 1)), 128)
+    assert (grid.rows[0], grid.cols[0], grid.n_regions) == (8, 16, 380_800)
+
+
+def test_shapes_and_types_follow_the_ids():
+    grid = RegionGrid([(64, 96), (32, 32)], 16)
+    assert grid.image_of(24) == 1
+    ids = np.asarray([[0, 23], [24, 27]], np.int32)
+    assert grid.image_of(ids).tolist() == [[0, 0], [1, 1]]
+    assert grid.boxes(ids).shape == (2, 2, 4)
+    assert grid.pixels(ids).shape == (2, 2)
+    assert grid.image_of([]).shape == (0,)
+    assert grid.boxes([]).shape == (0, 4)
+    assert (grid.boxes(ids).dtype, grid.pixels(ids).dtype, grid.image_of(ids).dtype) == (np.int32, np.int64, np.int64)
+
+
+def test_many_large_images_do_not_overflow():
+    grid = RegionGrid(np.tile([50_000, 60_000], (3, 1)), 50_000)
+    assert grid.n_pixels == 9_000_000_000
+    assert grid.pixels([0, 1]).tolist() == [2_500_000_000, 500_000_000]
+
+
+def test_pickles_to_the_same_grid():
+    grid = RegionGrid([(64, 96), (33, 70)], 16)
+    other = pickle.loads(pickle.dumps(grid))
+    np.testing.assert_array_equal(other.boxes(np.arange(other.n_regions)), grid.boxes(np.arange(grid.n_regions)))
+
+
+@pytest.mark.parametrize("n", [97, 200])
+def test_n_larger_than_an_image_names_image_and_way_out(n):
+    with pytest.raises(ConfigError, match=rf"regions.size: {n} is larger than image 1 \(96x64\); choose at most 96"):
+        RegionGrid([(200, 200), (64, 96)], n)
+
+
+def test_n_may_exceed_one_side():
+    grid = RegionGrid([(64, 96)], 96)
+    assert grid.boxes([0]).tolist() == [[0, 0, 64, 96]]
+
+
+@pytest.mark.parametrize("n", [0, -8])
+def test_n_must_be_positive(n):
+    with pytest.raises(ConfigError, match=r"regions.size"):
+        RegionGrid([(64, 96)], n)

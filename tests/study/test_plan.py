@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raylab.config import BudgetConfig, ComputeConfig, RegionConfig, ScoringConfig, StudyConfig, TrainingConfig
+from raylab.errors import BudgetError, ConfigError, ResourceError
+from raylab.models import build_model
+from raylab.study import check_study, plan_study
+from raylab.study.plan import check_resources
+from tests.configs import tiny_run
+
+SCENES_N16 = 8 * 4 * 6
+"""Regions of eight scenes of 64x96 at N = 16."""
+
+
+def study(run: dict[str, Any] | None = None, **changes: Any) -> StudyConfig:
+    return StudyConfig(run=tiny_run(**(run or {})), **changes)
+
+
+@pytest.fixture(scope="module")
+def model_bytes() -> int:
+    model = build_model(tiny_run().model, 19, seed=0)
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+def test_numbers_by_hand(model_bytes):
+    """Three strategies and two seeds; round 0 once a seed, scored because two of the strategies need it."""
+    plan = plan_study(study(seeds=(0, 1)))
+    assert (plan.runs, plan.trainings_saved) == (6, 4)
+    assert plan.trainings == 2 + 6 * 2
+    assert plan.iterations == 14 * 4
+    assert plan.crops == 14 * 4 * 4
+    # Round 0 of either seed, and round 1 of the four runs that are not random; the last round is not scored.
+    scorings = 2 + 4
+    assert plan.images_scored == scorings * 8
+    assert plan.images_evaluated == 14 * 3
+    assert (plan.pool_images, plan.pool_regions, plan.regions_labelled) == (8, {16: SCENES_N16}, {16: 48})
+    assert plan.disk_bytes == 14 * model_bytes + scorings * SCENES_N16 * (8 + 4)
+
+
+def test_random_alone_is_never_scored():
+    plan = plan_study(study(strategies=("random",)))
+    assert (plan.runs, plan.trainings, plan.trainings_saved, plan.images_scored) == (1, 3, 0, 0)
+
+
+def test_features_of_one_strategy_are_in_the_shared_table(model_bytes):
+    plan = plan_study(study(strategies=("random", "entropy", "core-set")))
+    row, row_with_features = 12, 12 + 4 * 8
+    assert plan.images_scored == 3 * 8
+    assert plan.disk_bytes == plan.trainings * model_bytes + SCENES_N16 * (2 * row_with_features + row)
+
+
+def test_pca_is_never_above_the_features_own_dimension(model_bytes):
+    config = study({"scoring": ScoringConfig(pca=128)}, strategies=("core-set",))
+    assert plan_study(config).disk_bytes == 3 * model_bytes + 2 * SCENES_N16 * (12 + 4 * 16)
+
+
+def test_several_sizes_share_nothing_and_keep_their_pixels():
+    plan = plan_study(study(strategies=("random", "entropy"), region_sizes=(16, 32)))
+    assert plan.pool_regions == {16: SCENES_N16, 32: 8 * 2 * 3}
+    assert plan.regions_labelled == {16: 48, 32: 12}
+    assert (plan.runs, plan.trainings, plan.trainings_saved) == (4, 2 + 4 * 2, 2)
+
+
+def test_the_supervised_training_is_counted():
+    plan = plan_study(study(strategies=("random",), supervised=True, supervised_iterations=50))
+    assert (plan.trainings, plan.iterations, plan.images_evaluated) == (4, 3 * 4 + 50, 4 * 3)
+    assert plan_study(study(strategies=("random",), supervised=True)).iterations == 4 * 4
+
+
+def test_epochs_count_no_more_images_than_regions_are_labelled():
+    training = TrainingConfig(epochs=10, batch_size=4)
+    run = {"training": training, "budget": BudgetConfig(initial=3, rounds=(2, 20))}
+    # 3, 5 and all 8 images, 10 epochs, 4 a step, rounded up.
+    assert plan_study(study(run, strategies=("random",))).iterations == 8 + 13 + 20
+
+
+def test_a_study_of_round_0_alone():
+    plan = plan_study(study({"budget": BudgetConfig(initial=3, rounds=())}))
+    assert (plan.runs, plan.trainings, plan.trainings_saved, plan.images_scored) == (3, 1, 2, 0)
+
+
+def test_lines_for_a_person():
+    text = "\n".join(plan_study(study(region_sizes=(16, 32))).lines())
+    for part in (
+        "runs               6",
+        "trainings          14 (4 saved by sharing round 0)",
+        "iterations         at most 56 (224 crops)",
+        "pool               8 images, 192 of 16x16, 48 of 32x32 regions",
+        "labelled by a run  48, 12 regions",
+        " MiB",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("compute", "cpus", "gpus", "message"),
+    [
+        ({"workers": 3, "cpus_per_worker": 1.5}, 4, 0,
+         "compute.workers: 3 x 1.5 = 4.5 CPUs are needed at once, but Ray has 4; lower it"),
+        ({"workers": 0, "cpus_per_worker": 8}, 4, 0, "compute.workers: 1 x 8 = 8 CPUs are needed at once"),
+        ({"scorers": 2, "cpus_per_scorer": 1}, 2, 0,
+         "compute.scorers: 2 x 1 + 0.25 to read = 2.25 CPUs are needed at once, but Ray has 2; lower it"),
+        ({"device": "cuda"}, 4, 0, "compute.device: cuda needs 1 GPUs at once, but Ray has 0; use auto or cpu"),
+        ({"device": "cuda", "workers": 2, "scorers": 3}, 16, 2,
+         "compute.device: cuda needs 3 GPUs at once, but Ray has 2"),
+    ],
+)  # fmt: skip
+def test_too_few_resources_say_the_sum(compute, cpus, gpus, message):
+    with pytest.raises(ResourceError) as caught:
+        check_resources(ComputeConfig(**compute), cpus, gpus)
+    assert str(caught.value).startswith(message)
+    with pytest.raises(ResourceError, match=r"compute\."):
+        check_study(study({"compute": ComputeConfig(**compute)}), cpus, gpus)
+
+
+def test_what_just_fits():
+    check_resources(ComputeConfig(workers=2, scorers=2), 2, 0)
+    check_resources(ComputeConfig(workers=2, scorers=2, device="cuda"), 2, 2)
+    check_study(study({"compute": ComputeConfig(cpus_per_worker=99)}))  # no Ray is asked yet
+
+
+def test_batches_that_cannot_be_shared():
+    run = {"training": TrainingConfig(batch_size=3), "compute": ComputeConfig(workers=4)}
+    with pytest.raises(ConfigError, match=r"training\.batch_size: 3 crops cannot be shared by 4 workers"):
+        check_study(study(run))
+
+
+def test_every_size_is_checked_against_pool_and_budget():
+    with pytest.raises(ConfigError, match=r"regions\.size: 97 is larger than image 0 \(96x64\)"):
+        check_study(study(region_sizes=(16, 97)))
+    with pytest.raises(BudgetError, match=r"budget: 193 regions are to be labelled in all, but the pool .* holds 192"):
+        check_study(study({"budget": BudgetConfig(initial=193, rounds=())}))
+
+
+def test_the_size_of_run_itself_is_checked_where_the_supervised_bound_uses_it():
+    config = study(
+        {"regions": RegionConfig(size=128), "budget": BudgetConfig(initial=1, rounds=())}, region_sizes=(64,)
+    )
+    assert plan_study(config).pool_regions == {64: 8 * 1 * 2}
+    with pytest.raises(ConfigError, match=r"regions\.size: 128 is larger"):
+        check_study(config.model_copy(update={"supervised": True}))
