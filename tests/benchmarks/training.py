@@ -100,12 +100,13 @@ def ray_train(job: TrainingJob) -> float:
     """Crops a second of raylab's training in one Ray Train worker."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = TorchTrainer(
-            _timed_worker,
+            _timed_worker,  # type: ignore[arg-type]  # Ray's annotation knows no return value
             train_loop_config={"job": job},
             scaling_config=ScalingConfig(num_workers=1),
             run_config=TrainRun(name="benchmark", storage_path=folder),
         )
-        return float(trainer.fit().return_value)
+        result: Any = trainer.fit()
+        return float(result.return_value)
 
 
 def main(options: Options) -> None:
