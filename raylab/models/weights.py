@@ -42,8 +42,11 @@ def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
     if weights == "random":
         return
     state = _imagenet(name) if weights == "imagenet" else _from_file(weights)
-    # In a features-only model timm flattens `blocks.0.1` no further, but the classifier's part is gone.
-    missing, _ = backbone.load_state_dict(state, strict=False)
+    try:
+        missing, _ = backbone.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"model.weights: the tensors of {weights} do not fit {name} ({problem})") from None
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing:
         raise WeightsError(

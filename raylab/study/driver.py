@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from raylab.config import RunConfig, StudyConfig
 from raylab.data import open_dataset
@@ -172,6 +173,7 @@ class _Driver:
                     name="tune",
                     storage_path=scratch if self.store.local else self.store.place(f"{study_folder(self.config.name)}"),
                     failure_config=tune.FailureConfig(max_failures=3),
+                    callbacks=[_Silent()],
                     verbose=0,
                 ),
             )
@@ -189,6 +191,16 @@ class _Driver:
                 self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
             if stopping:
                 return
+
+
+class _Silent(TrialProgressCallback):  # type: ignore[misc]
+    """Takes the place of the callback that prints a line a trial even at verbosity 0."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing: the console has said it."""
+
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        """Nothing."""
 
 
 class _Task:
