@@ -20,7 +20,7 @@ from raylab.progress import Progress
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table, with_grid
 from raylab.scoring.predict import ScoringJob, scoring_job
-from raylab.selection import Selection
+from raylab.selection import Selection, first_draw
 from raylab.store import RoundStore, RunStore, Store
 from raylab.store.rounds import LEDGER, MODEL, REGIONS
 from raylab.training.job import TrainingJob, training_job
@@ -165,11 +165,6 @@ def pool_grid(config: RunConfig, dataset: SegmentationDataset) -> RegionGrid:
             f"holds {grid.n_regions} of {config.regions.size} pixels; lower budget.initial or budget.rounds"
         )
     return grid
-
-
-def first_draw(grid: RegionGrid, k: int, seed: int) -> NDArray[np.int64]:
-    """Round 0: `k` different regions of the pool, uniform, in the order drawn; the same for every strategy."""
-    return np.random.default_rng([seed, 0]).choice(grid.n_regions, k, replace=False).astype(np.int64)
 
 
 def labelled_share(grid: RegionGrid, labelled: NDArray[np.int64]) -> dict[str, Any]:

@@ -1,8 +1,17 @@
 """Which regions to label next: a strategy is a row of numbers, the optimiser is chosen by what it needs."""
 
 from raylab.selection.arrays import array_namespace
-from raylab.selection.greedy import GreedySelector, select
+from raylab.selection.greedy import GreedySelector, first_draw, select
 from raylab.selection.objective import Acquisition, Selection
 from raylab.selection.strategies import STRATEGIES, strategy
 
-__all__ = ["STRATEGIES", "Acquisition", "GreedySelector", "Selection", "array_namespace", "select", "strategy"]
+__all__ = [
+    "STRATEGIES",
+    "Acquisition",
+    "GreedySelector",
+    "Selection",
+    "array_namespace",
+    "first_draw",
+    "select",
+    "strategy",
+]

@@ -257,6 +257,11 @@ class GreedySelector:
         return picks + rest, math.sqrt(s2)
 
 
+def first_draw(grid: RegionGrid, k: int, seed: int) -> NDArray[np.int64]:
+    """Round 0: `k` different regions of the pool, uniform, in the order drawn; the same for every strategy."""
+    return np.random.default_rng([seed, 0]).choice(grid.n_regions, k, replace=False).astype(np.int64)
+
+
 def _highest(values: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     """Places of the k highest, highest first, the first of equal ones first."""
     least = np.partition(values, len(values) - k)[len(values) - k]

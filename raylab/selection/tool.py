@@ -18,7 +18,7 @@ from raylab.errors import ConfigError, StoreError
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of, grid_of, ledger_table
 from raylab.selection.arrays import array_namespace
-from raylab.selection.greedy import Seed, select
+from raylab.selection.greedy import Seed, first_draw, select
 from raylab.selection.objective import Acquisition, Selection
 from raylab.store import RunStore, Store
 from raylab.store.rounds import REGIONS
@@ -226,11 +226,6 @@ def replay_round(run: RunStore, grid: RegionGrid, t: int) -> Replay:
     place = run.store.place(path)
     picks = _select(grid, table, place, labelled, acquisition, config.budget.rounds[t - 1], [config.seed, t])
     return Replay(t, ledger, picks.region_id)
-
-
-def first_draw(grid: RegionGrid, k: int, seed: int) -> NDArray[np.int64]:
-    """Round 0: `k` different regions of the pool, uniform, in the order drawn; the same for every strategy."""
-    return np.random.default_rng([seed, 0]).choice(grid.n_regions, k, replace=False).astype(np.int64)
 
 
 def grid_of_run(run: RunStore) -> RegionGrid:

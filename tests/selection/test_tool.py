@@ -19,10 +19,9 @@ from raylab.cli import main
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.errors import ConfigError, StoreError
 from raylab.loop import Loop
-from raylab.loop import first_draw as first_draw_of_the_loop
 from raylab.regions.grid import RegionGrid
 from raylab.regions.table import LEDGER, ledger_table, region_table, with_grid
-from raylab.selection import STRATEGIES, Selection, select, tool
+from raylab.selection import STRATEGIES, Selection, select, strategy, tool
 from raylab.store import RunStore, Store
 from raylab.store.rounds import MODEL, REGIONS
 from tests.configs import tiny_run
@@ -87,13 +86,11 @@ def test_the_picks_are_those_of_the_selector(name: str) -> None:
 def test_select_writes_all_and_shows_the_first(files: Path, raylab: Run) -> None:
     output = files / "new/picks.parquet"
     lists = ("--labelled", files / "ledger.parquet", "--labelled", files / "more.txt")
-    strategy = "entropy+spatial+feature,tau=32"
-    status, lines, errors = raylab(
-        "select", files / "regions.parquet", *lists, "--strategy", strategy, "--count", 14, "--output", output
-    )
+    options = ("--strategy", "entropy+spatial+feature,tau=32", "--count", 14, "--output", output)
+    status, lines, errors = raylab("select", files / "regions.parquet", *lists, *options)
     assert (status, errors) == (0, [])
     arguments = {"labelled": LABELLED, "uncertainty": UNCERTAINTY, "features": FEATURES}
-    want = select(GRID, tool_acquisition(tau=32.0), 14, **arguments)
+    want = select(GRID, strategy("entropy+spatial+feature", tau=32.0), 14, **arguments)
     picks = pq.read_table(output)
     assert picks["region_id"].to_pylist() == want.region_id.tolist()
     assert want.region_id.tolist() != expected("entropy+spatial+feature", 14).region_id.tolist()
@@ -103,12 +100,6 @@ def test_select_writes_all_and_shows_the_first(files: Path, raylab: Run) -> None
     terms = [want.phi[0], want.uncertainty[0], want.feature[0], want.spatial[0]]
     assert [float(cell) for cell in first[-4:]] == pytest.approx(terms, abs=1e-6)
     assert lines[-1] == f"All 14 picks: {output}"
-
-
-def tool_acquisition(**changes: Any) -> Any:
-    from raylab.selection import strategy
-
-    return strategy("entropy+spatial+feature", **changes)
 
 
 def test_select_says_how_to_keep_the_rest(files: Path, raylab: Run) -> None:
@@ -224,7 +215,7 @@ def test_select_imports_neither_ray_nor_torch(files: Path) -> None:
     heavy = ("ray", "torch", "mlflow", "timm", "matplotlib")
     code = (
         "import sys; from raylab.cli import main; "
-        f"main(['select', 'regions.parquet', '--labelled', 'ledger.parquet', '--strategy', 'core-set', '--count', '5']); "
+        "main('select regions.parquet --labelled ledger.parquet --strategy core-set --count 5'.split()); "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -290,10 +281,10 @@ def run_of(study: StudyConfig, at: int) -> RunStore:
 
 def rewrite(run: RunStore, t: int, change: Callable[[list[int]], list[int]]) -> list[int]:
     """Commit a round's ledger again with other regions; gives those that were there."""
-    dataset_grid = tool.grid_of_run(run)
+    grid = tool.grid_of_run(run)
     round_store = run.round(t)
     ids = round_store.ledger()["region_id"].to_pylist()
-    table = ledger_table(dataset_grid, ["x"] * dataset_grid.n_images, t, np.array(change(list(ids))))
+    table = ledger_table(grid, ["x"] * grid.n_images, t, np.array(change(list(ids))))
     round_store.commit("select", round_store.record("select"), {"ledger.parquet": table})
     return ids
 
@@ -374,11 +365,6 @@ def test_a_run_in_progress_is_replayed_as_far_as_it_got(study: StudyConfig, rayl
     run.store.delete(run.round(2).prefix)
     status, lines, _ = raylab("replay", run.config.label, "--storage", study.run.storage)
     assert (status, lines[-1]) == (0, "2 of 2 rounds are the same")
-
-
-def test_the_draw_is_the_loops() -> None:
-    for seed in (0, 7):
-        assert tool.first_draw(GRID, 20, seed).tolist() == first_draw_of_the_loop(GRID, 20, seed).tolist()
 
 
 def test_select_from_table_names_a_bad_count() -> None:
