@@ -148,7 +148,7 @@ def to_csv(table: list[dict[str, Any]]) -> str:
 
 def to_png(table: list[dict[str, Any]], title: str) -> bytes:
     """Seconds over the size of the round, one panel an objective, both axes logarithmic."""
-    figure, panels = plt.subplots(1, len(OBJECTIVES), figsize=(13, 4.2), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, len(OBJECTIVES), figsize=(13, 5), sharey=True, layout="constrained")
     for panel, objective in zip(panels, OBJECTIVES, strict=True):
         rows = [row for row in table if row["objective"] == objective]
         for name in (name for name in rows[0] if name.endswith("_seconds")):
@@ -162,7 +162,7 @@ def to_png(table: list[dict[str, Any]], title: str) -> bytes:
         panel.set_xticks([row["labelled_after"] for row in rows], [f"{row['labelled_after']:,}" for row in rows])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        panel.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)  # off the points
     panels[0].set_ylabel("seconds (dashed: extrapolated)")
     figure.suptitle(title)
     out = io.BytesIO()

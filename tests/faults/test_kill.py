@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raylab.config import RunConfig
+from raylab.config import BudgetConfig, RunConfig
 from raylab.store import RunStore, Store
 from tests.configs import tiny_run
 
@@ -22,10 +22,15 @@ _PROGRAM = """
 import sys
 from raylab.config import StudyConfig
 from raylab.study import run_study
-from tests.configs import tiny_run
-run = tiny_run(sys.argv[1])
+from tests.faults.test_kill import short_run
+run = short_run(sys.argv[1])
 run_study(StudyConfig(name="kill", run=run, strategies=("entropy+spatial",)))
 """
+
+
+def short_run(storage: str) -> RunConfig:
+    """Round 0, its scores, a selection and one more training: every stage once after the draw."""
+    return tiny_run(storage, budget=BudgetConfig(initial=12, rounds=(12,)))
 
 
 def start(storage: Path) -> subprocess.Popen[bytes]:
@@ -70,18 +75,17 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(storage: Path) -> tuple[RunConfig, RunStore]:
-    run = tiny_run(str(storage))
+    run = short_run(str(storage))
     return run, RunStore(Store(str(storage)), run)
 
 
 def stage_reached(stage: str, storage: Path) -> Callable[[], bool]:
     _, run_store = run_of(storage)
-    first = run_store.round(1)
-    place = storage / first.prefix
+    zeroth, first = (storage / run_store.round(t).prefix for t in (0, 1))
     return {
-        "train": lambda: any((place / "training").glob("*/checkpoint_*")),
-        "score": lambda: (place / "train.json").exists() and running("_Scorer", storage),
-        "select": lambda: not (place / "select.json").exists() and running("SelectorActor", storage),
+        "train": lambda: any((first / "training").glob("*/checkpoint_*")),
+        "score": lambda: (zeroth / "train.json").exists() and running("_Scorer", storage),
+        "select": lambda: not (first / "select.json").exists() and running("SelectorActor", storage),
     }[stage]
 
 
@@ -89,11 +93,11 @@ def stage_reached(stage: str, storage: Path) -> Callable[[], bool]:
 def test_killed_and_started_again_selects_the_same(stage: str, untouched: Path, tmp_path: Path) -> None:
     kill_when(tmp_path, stage_reached(stage, tmp_path))
     _, killed = run_of(tmp_path)
-    assert killed.done_rounds() < 3
+    assert killed.done_rounds() < 2
     finish(tmp_path)
     _, reference = run_of(untouched)
-    assert killed.ledger(3).equals(reference.ledger(3))
-    for t in range(3):
+    assert killed.ledger(2).equals(reference.ledger(2))
+    for t in range(2):
         now, then = killed.round(t).record("train"), reference.round(t).record("train")
         assert now is not None
         assert then is not None
