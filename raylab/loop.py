@@ -126,7 +126,12 @@ class Loop:
 
 
 def commit_training(
-    round_store: RoundStore, job: TrainingJob, dataset: SegmentationDataset, stages: Stages, progress: Progress
+    round_store: RoundStore,
+    job: TrainingJob,
+    dataset: SegmentationDataset,
+    stages: Stages,
+    progress: Progress,
+    budget: dict[str, Any] | None = None,
 ) -> None:
     """Train, evaluate and commit, unless that is done.
 
@@ -136,6 +141,7 @@ def commit_training(
         dataset: names the classes.
         stages: how.
         progress: told of every step.
+        budget: what to write down beside the results of a training that no selection precedes.
     """
     if round_store.record("train") is not None:
         return
@@ -146,6 +152,7 @@ def commit_training(
         "miou": mean_iou(matrix),
         "iou": dict(zip(dataset.classes.names, scores, strict=True)),
         "iterations": job.iterations,
+        **(budget or {}),
     }
     round_store.commit("train", record, adopt=(MODEL,))
     progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} %")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -16,7 +17,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from raylab.config import RunConfig, StudyConfig
 from raylab.data import open_dataset
 from raylab.errors import MismatchError, RaylabError
-from raylab.loop import Loop, commit_training, pool_grid
+from raylab.loop import Loop, commit_training, labelled_share, pool_grid
 from raylab.store import RoundStore, Store
 from raylab.store.rounds import first_difference
 from raylab.study.console import Console
@@ -95,7 +96,7 @@ def study_folder(name: str) -> str:
 
 
 def supervised_folder(config: StudyConfig) -> str:
-    """Where the fully supervised bound lies: it depends neither on the budget nor on N."""
+    """Where the fully supervised bound of the first seed lies."""
     key = config.run.model_copy(update={"seed": config.seeds[0]}).round0_identity()
     return f"supervised/{key}-{config.supervised_iterations or 'as-round'}"
 
@@ -246,9 +247,12 @@ class _Task:
     def _supervised(self, progress: BoardProgress) -> None:
         run = self.config.run.model_copy(update={"seed": self.config.seeds[0]})
         dataset = open_dataset(run.data)
-        job = training_job(run, pool_grid(run, dataset), len(dataset.classes), None, self.config.supervised_iterations)
+        grid = pool_grid(run, dataset)
+        job = training_job(run, grid, len(dataset.classes), None, self.config.supervised_iterations)
         stages = RayStages(run, self.store, self.gate, "supervised", self.use_gpu)
-        commit_training(RoundStore(self.store, supervised_folder(self.config)), job, dataset, stages, progress)
+        folder = RoundStore(self.store, supervised_folder(self.config))
+        everything = labelled_share(grid, np.arange(grid.n_regions))
+        commit_training(folder, job, dataset, stages, progress, everything)
 
     def _post(self, notice: Notice) -> None:
         ray.get(self.board.post.remote(notice))

@@ -11,8 +11,9 @@ import pytest
 from raylab.config import StudyConfig
 from raylab.errors import MismatchError
 from raylab.experiment import launch
-from raylab.store import RunStore, Store
+from raylab.store import RoundStore, RunStore, Store
 from raylab.study import run_study
+from raylab.study.driver import supervised_folder
 from tests.configs import tiny_run
 
 pytestmark = [pytest.mark.ray]
@@ -36,6 +37,15 @@ def files_of(store: Store, config: StudyConfig) -> dict[str, bytes]:
     root = store.local
     assert root is not None
     return {str(path): path.read_bytes() for path in root.rglob("*.json") if "studies" not in path.parts}
+
+
+def test_the_bound_is_trained_on_the_whole_pool(finished: Any) -> None:
+    config, _ = finished
+    store = Store(config.run.storage)
+    record = RoundStore(store, supervised_folder(config)).record("train")
+    assert record is not None
+    assert record["labelled_regions"] == 192
+    assert record["labelled_pixels"] == 100
 
 
 @pytest.mark.usefixtures("free_resources")
