@@ -43,11 +43,11 @@ def finish(storage: Path) -> None:
     assert process.wait(timeout=400) == 0
 
 
-def kill_when(storage: Path, ready: Callable[[], bool]) -> None:
+def kill_when(storage: Path, ready: Callable[[int], bool]) -> None:
     """Start a run and SIGKILL its driver, and with it its whole Ray, as soon as `ready` says so."""
     process = start(storage)
     deadline = time.monotonic() + 400
-    while not ready():
+    while not ready(process.pid):
         assert process.poll() is None, "the run ended before the stage was reached"
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -55,16 +55,28 @@ def kill_when(storage: Path, ready: Callable[[], bool]) -> None:
     process.wait()
 
 
-def running(name: str, storage: Path) -> bool:
-    """Whether a Ray process of this title runs that was started after the storage was made."""
-    born = storage.stat().st_ctime
+def running(name: str, driver: int) -> bool:
+    """Whether a process of this title runs below a driver, and not below another Ray of the machine."""
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and name in (entry / "cmdline").read_text() and entry.stat().st_ctime > born:
+            if (
+                entry.name.isdigit()
+                and name in (entry / "cmdline").read_text()
+                and driver in ancestors(int(entry.name))
+            ):
                 return True
         except OSError:
             continue
     return False
+
+
+def ancestors(process: int) -> list[int]:
+    """The process ids above a process."""
+    above = []
+    while process > 1:
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        above.append(process)
+    return above
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +91,13 @@ def run_of(storage: Path) -> tuple[RunConfig, RunStore]:
     return run, RunStore(Store(str(storage)), run)
 
 
-def stage_reached(stage: str, storage: Path) -> Callable[[], bool]:
+def stage_reached(stage: str, storage: Path) -> Callable[[int], bool]:
     _, run_store = run_of(storage)
     zeroth, first = (storage / run_store.round(t).prefix for t in (0, 1))
     return {
-        "train": lambda: any((first / "training").glob("*/checkpoint_*")),
-        "score": lambda: (zeroth / "train.json").exists() and running("_Scorer", storage),
-        "select": lambda: not (first / "select.json").exists() and running("SelectorActor", storage),
+        "train": lambda _: any((first / "training").glob("*/checkpoint_*")),
+        "score": lambda driver: (zeroth / "train.json").exists() and running("_Scorer", driver),
+        "select": lambda driver: not (first / "select.json").exists() and running("SelectorActor", driver),
     }[stage]
 
 
