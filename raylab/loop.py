@@ -21,6 +21,7 @@ from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table, with_grid
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, first_draw
+from raylab.selection.tool import terms_of
 from raylab.store import RoundStore, RunStore, Store
 from raylab.store.rounds import LEDGER, MODEL, REGIONS
 from raylab.training.job import TrainingJob, training_job
@@ -95,7 +96,7 @@ class Loop:
             table = self.run_store.store.read_table(self.run_store.round(t - 1).path(REGIONS)) if scored else None
             selection, cost = self.stages.select(self.grid, t, table, self.budgets[t])
             region_id = selection.region_id
-            terms = {name: getattr(selection, name) for name in ("phi", "uncertainty", "feature", "spatial")}
+            terms = terms_of(selection)
         picks = ledger_table(self.grid, self.dataset.image_names("train"), t, region_id, terms)
         labelled = np.concatenate([self.labelled(t), region_id])
         record = {**labelled_share(self.grid, labelled), **cost}
