@@ -42,10 +42,12 @@ class SyntheticConfig(_Frozen):
 class DataConfig(_Frozen):
     """Which images are the pool and the validation split."""
 
-    name: Literal["synthetic", "camvid", "idd_lite", "folder"] = "synthetic"
-    """Data set; `folder` is one of your own (images/, masks/, dataset.yaml)."""
+    name: Literal["synthetic", "camvid", "idd_lite", "cityscapes", "voc2012", "gta5", "folder"] = "synthetic"
+    """Data set in its official layout; `folder` is one of your own (images/, masks/, dataset.yaml)."""
     root: str | None = None
-    """Folder of the data set; not used by `synthetic`."""
+    """Folder or URI (s3://, gs://) of the data set, raw or packed by `raylab pack`; not used by `synthetic`."""
+    train_list: Literal["train", "train_aug", "trainval"] = "train"
+    """VOC 2012: the list of ImageSets/Segmentation that is the pool; `train_aug` is SBD's."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
 
@@ -53,22 +55,31 @@ class RegionConfig(_Frozen):
     """How images are cut into regions."""
 
     size: Positive = 32
-    """N: side of a region in pixels (the paper: 128 on Cityscapes, 32 on VOC)."""
+    """N: side of a region in pixels (the paper: 128 on Cityscapes, 32 on VOC); a superpixel has about N x N of them."""
+    shape: Literal["grid", "superpixels"] = "grid"
+    """N x N tiles, or SLIC superpixels."""
+    compactness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """SLIC's weight of nearness in space against likeness in colour; higher gives squarer superpixels."""
 
 
 class ModelConfig(_Frozen):
-    """DeepLabv3+ on a timm backbone."""
+    """DeepLabv3+ or FPN on a timm backbone."""
 
+    architecture: Literal["deeplabv3+", "fpn"] = "deeplabv3+"
+    """FPN is what the paper's Table I compares with (as CEREALS and RALIS used it)."""
     backbone: str = "tf_efficientnet_lite0"
     """Any timm model with features at strides 4 and 16 (the paper: xception41)."""
     weights: str = "imagenet"
-    """`imagenet`, `random`, or the path of a .safetensors file."""
+    """`imagenet` (timm's default for the backbone, from a package or the hub), `hub:NAME` of timm's weights on the hub,
+    `random`, or the path or URI of a .safetensors file: a backbone's, or a whole model's that raylab trained."""
     output_stride: Literal[8, 16, 32] = 16
     """Stride of the backbone's last features."""
     atrous_rates: tuple[Positive, ...] = (6, 12, 18)
     """Dilations of the ASPP's three branches."""
     channels: Positive = 256
     """Channels of the ASPP and the decoder: also the dimension of the region features."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the decoder's channels dropped in training, and in the stochastic passes of BALD and vote entropy."""
 
 
 class TrainingConfig(_Frozen):

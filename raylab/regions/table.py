@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,13 +34,19 @@ LEDGER = pa.schema(
 """One row a pick: where it lies, its potential phi and each scaled term at the time of the pick (Eq. 4)."""
 
 
-def region_schema(feature_size: int | None) -> pa.Schema:
+PREDICTED_CLASS = "predicted_class"
+
+
+def region_schema(maps: Sequence[str], feature_size: int | None) -> pa.Schema:
     """Schema of the region table.
 
     Args:
+        maps: names of the uncertainties, one float32 column each; `PREDICTED_CLASS` among them is int16.
         feature_size: d of the region features; None where they are not computed.
     """
-    fields = [pa.field("region_id", pa.int64(), False), pa.field("uncertainty", pa.float32(), False)]
+    kinds = {PREDICTED_CLASS: pa.int16()}
+    fields = [pa.field("region_id", pa.int64(), False)]
+    fields += [pa.field(name, kinds.get(name, pa.float32()), False) for name in maps]
     if feature_size:
         # 32-bit list offsets are computed, not stored, for fixed-size lists: the values stay one flat buffer
         # that NumPy maps without a copy.
@@ -47,30 +55,30 @@ def region_schema(feature_size: int | None) -> pa.Schema:
 
 
 def region_table(
-    region_id: NDArray[np.int64], uncertainty: NDArray[np.float32], features: NDArray[np.float32] | None
+    region_id: NDArray[np.int64], maps: Mapping[str, NDArray[Any]], features: NDArray[np.float32] | None
 ) -> pa.Table:
     """Rows of scored regions.
 
     Args:
         region_id: (n,) int64.
-        uncertainty: (n,) float32, unscaled.
+        maps: (n,) float32 unscaled uncertainties by name; (n,) int16 for `PREDICTED_CLASS`.
         features: (n, d) float32, or None.
     """
-    columns: list[pa.Array] = [pa.array(region_id), pa.array(uncertainty)]
+    columns: list[pa.Array] = [pa.array(region_id), *(pa.array(values) for values in maps.values())]
     if features is not None:
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]))
-    return pa.Table.from_arrays(columns, schema=region_schema(None if features is None else features.shape[1]))
+    return pa.Table.from_arrays(columns, schema=region_schema([*maps], None if features is None else features.shape[1]))
 
 
-def columns_of(table: pa.Table, n_regions: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The uncertainties and features of a whole pool, in the order of region_id.
+def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32] | None]:
+    """The maps and features of a whole pool, in the order of region_id.
 
     Args:
         table: sorted by region_id, as `raylab.scoring` gives it.
         n_regions: what the pool holds.
 
     Returns:
-        (n,) float32 uncertainties and (n, d) float32 features or None; views into the table where it has one chunk.
+        (n,) columns of numbers by name, and (n, d) float32 features or None; views where the table has one chunk.
 
     Raises:
         StoreError: the table's rows are not exactly the pool's regions in order.
@@ -84,7 +92,8 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[NDArray[np.float32], ND
         # combine_chunks copies even a single chunk: some 200 MB on a pool of Cityscapes' size.
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
-    return table["uncertainty"].to_numpy(), features
+    scalars = [name for name in table.column_names if name not in ("region_id", "feature")]
+    return {name: table[name].to_numpy() for name in scalars}, features
 
 
 _GRID = b"raylab.grid"

@@ -18,6 +18,7 @@ from raylab.progress import peak_memory
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of
 from raylab.selection import GreedySelector, Selection, array_namespace
+from raylab.selection.objective import selection_columns
 from raylab.store import RunStore, Store
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class SelectorActor:
         while self.rounds < round_index:
             self.selector.label(self.run_store.round(self.rounds).ledger()["region_id"].to_numpy())
             self.rounds += 1
-        uncertainty, features = (None, None) if table is None else columns_of(table, self.selector.grid.n_regions)
-        selection = self.selector.select(k, uncertainty=uncertainty, features=features, seed=[self.seed, round_index])
+        columns: dict[str, Any] = {}
+        if table is not None:
+            columns = selection_columns(self.selector.acquisition, *columns_of(table, self.selector.grid.n_regions))
+        selection = self.selector.select(k, **columns, seed=[self.seed, round_index])
         return selection, {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}

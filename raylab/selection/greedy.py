@@ -17,7 +17,7 @@ from raylab.selection.features import Centres, Features
 from raylab.selection.lazy import Pick, Pool, Problem, greedy
 from raylab.selection.local import LocalTerm
 from raylab.selection.maxsum import MaxSum
-from raylab.selection.objective import Acquisition, Selection, scale_uncertainty
+from raylab.selection.objective import Acquisition, Selection, class_weights, scale_uncertainty
 from raylab.selection.spatial import Picks, SpatialState, lock_step
 from raylab.selection.unbounded import greedy_min, greedy_sum
 
@@ -32,6 +32,7 @@ def select(
     labelled: ArrayLike,
     uncertainty: ArrayLike | None = None,
     features: Any = None,
+    predicted_class: ArrayLike | None = None,
     seed: Seed = 0,
     xp: ModuleType = np,
     block_bytes: int | None = None,
@@ -45,6 +46,7 @@ def select(
         labelled: (m,) integer ids of the labelled regions, in any order.
         uncertainty: (n_regions,) float; needed when `acquisition.needs_uncertainty`, else ignored.
         features: (n_regions, d) float32; needed when `acquisition.needs_features`, else ignored.
+        predicted_class: (n_regions,) integer; needed when `acquisition.class_balanced`, else ignored.
         seed: of the regions drawn at random.
         xp: array namespace, NumPy or CuPy.
         block_bytes: bound on the temporary arrays of one step; None chooses it by the namespace.
@@ -54,7 +56,7 @@ def select(
     """
     selector = GreedySelector(grid, acquisition, xp, block_bytes)
     selector.label(labelled)
-    return selector.select(k, uncertainty=uncertainty, features=features, seed=seed)
+    return selector.select(k, uncertainty=uncertainty, features=features, predicted_class=predicted_class, seed=seed)
 
 
 class GreedySelector:
@@ -108,7 +110,13 @@ class GreedySelector:
             self._state.add(new)
 
     def select(
-        self, k: int, *, uncertainty: ArrayLike | None = None, features: Any = None, seed: Seed = 0
+        self,
+        k: int,
+        *,
+        uncertainty: ArrayLike | None = None,
+        features: Any = None,
+        predicted_class: ArrayLike | None = None,
+        seed: Seed = 0,
     ) -> Selection:
         """Picks the next k regions; does not label them.
 
@@ -116,6 +124,7 @@ class GreedySelector:
             k: how many to pick; all that are left when it is more than that.
             uncertainty: (n_regions,) float, of this round.
             features: (n_regions, d) float32, of this round; NumPy or of the namespace.
+            predicted_class: (n_regions,) integer, of this round.
             seed: of the regions drawn at random.
 
         Raises:
@@ -125,6 +134,8 @@ class GreedySelector:
         if k < 0:
             raise ConfigError(f"k: {k} is less than 0")
         u = self._check_uncertainty(uncertainty) if q.needs_uncertainty else None
+        if u is not None and q.class_balanced:
+            u *= self._class_weights(predicted_class)
         if q.needs_features:
             features = self._check_features(features)
         free = np.flatnonzero(~self._is_labelled)
@@ -145,6 +156,12 @@ class GreedySelector:
         if not np.isfinite(scaled.sum()) and not np.isfinite(scaled).all():
             raise ConfigError(f"uncertainty: region {np.flatnonzero(~np.isfinite(scaled))[0]} is not finite")
         return scale_uncertainty(scaled)
+
+    def _class_weights(self, predicted_class: ArrayLike | None) -> NDArray[np.float64]:
+        classes = np.empty(0) if predicted_class is None else to_host(predicted_class)
+        if classes.shape != (self.grid.n_regions,):
+            raise ConfigError(f"predicted_class: shape {classes.shape} does not match {self.grid.n_regions} regions")
+        return class_weights(classes)
 
     def _check_features(self, values: Any) -> Array:
         if values is None:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raylab.errors import ConfigError
 from raylab.regions.grid import RegionGrid
+from raylab.regions.table import PREDICTED_CLASS
 
 SUM_GRID = 2.0**-32
 """Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
@@ -43,6 +45,9 @@ class Acquisition:
         c: distance across images (Eq. 6).
         p: which L_p norm measures the distance of two centres, 1 or more, may be infinite.
         set_function: "max_min" (Algorithm 1) or "max_sum" (the greedy of Borodin et al.).
+        map: which per-pixel map the uncertainty is the region's mean of; selection only sees its numbers.
+        class_balanced: weight the scaled uncertainty of a region whose pixels are mostly predicted as class c by
+            exp(-p_c), p_c being the share of such regions in the pool (Cai et al., CVPR 2021).
 
     Raises:
         ConfigError: a field has a value that cannot work; the message names it.
@@ -59,6 +64,8 @@ class Acquisition:
     c: float = 2.0
     p: float = math.inf
     set_function: Literal["max_min", "max_sum"] = "max_min"
+    map: str = "entropy"
+    class_balanced: bool = False
 
     def __post_init__(self) -> None:
         for name in ("uncertainty", "feature", "spatial", "a", "b", "c"):
@@ -95,6 +102,13 @@ class Acquisition:
     def needs_uncertainty(self) -> bool:
         """Whether `select` must be given the regions' uncertainty."""
         return self.random < 1 and self.uncertainty > 0
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Columns of the region table, beside the features, that `select` must be given."""
+        if not self.needs_uncertainty:
+            return ()
+        return (self.map, PREDICTED_CLASS) if self.class_balanced else (self.map,)
 
     @property
     def needs_features(self) -> bool:
@@ -242,3 +256,35 @@ def scale_uncertainty(values: NDArray[np.floating]) -> NDArray[np.float64]:
         if span > 0:
             scaled /= span
     return scaled
+
+
+def class_weights(predicted_class: NDArray[np.integer]) -> NDArray[np.float64]:
+    """exp(-p_c) of every region, p_c being the share of the pool's regions that are predicted as its class c.
+
+    Args:
+        predicted_class: (n,) the class most pixels of each region are predicted as.
+
+    Returns:
+        (n,) float64, in 1/e..1.
+    """
+    _, place, count = np.unique(predicted_class, return_inverse=True, return_counts=True)
+    # By math, value by value, as `_norm`: NumPy's exp depends on its vector width.
+    weights = np.array([math.exp(-n / len(predicted_class)) for n in count.tolist()])
+    return np.asarray(weights[place.reshape(-1)], np.float64)
+
+
+def selection_columns(
+    acquisition: Acquisition, maps: Mapping[str, NDArray[Any]], features: NDArray[np.float32] | None
+) -> dict[str, Any]:
+    """What `select` takes, out of a region table's columns.
+
+    Args:
+        acquisition: the strategy.
+        maps: (n,) columns by name; a table of one map may call it "uncertainty".
+        features: (n, d) float32 or None.
+    """
+    return {
+        "uncertainty": maps.get(acquisition.map, maps.get("uncertainty")),
+        "predicted_class": maps.get(PREDICTED_CLASS),
+        "features": features,
+    }

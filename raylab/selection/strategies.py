@@ -28,9 +28,20 @@ STRATEGIES: dict[str, Acquisition] = {
     "entropy+spatial-linear-maxsum": Acquisition(
         uncertainty=1.0, spatial=1.0, distance="linear", set_function="max_sum"
     ),
+    "bald": Acquisition(uncertainty=1.0, map="bald"),
+    "bald+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="bald"),
+    "margin": Acquisition(uncertainty=1.0, map="margin"),
+    "margin+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="margin"),
+    "least-confidence": Acquisition(uncertainty=1.0, map="least_confidence"),
+    "least-confidence+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="least_confidence"),
+    "vote-entropy": Acquisition(uncertainty=1.0, map="vote_entropy"),
+    "vote-entropy+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="vote_entropy"),
+    "entropy-balanced": Acquisition(uncertainty=1.0, class_balanced=True),
+    "margin-balanced": Acquisition(uncertainty=1.0, map="margin", class_balanced=True),
+    "entropy-balanced+spatial": Acquisition(uncertainty=1.0, spatial=1.0, class_balanced=True),
 }
-"""Every known strategy. BALD and the other uncertainties are the rows with "entropy" over another per-pixel map:
-the map is chosen where regions are scored, the selection sees numbers."""
+"""Every known strategy. The uncertainties are rows over another per-pixel map: the map is computed where regions are
+scored, the selection sees numbers."""
 
 
 def strategy(name: str, **overrides: Any) -> Acquisition:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +17,10 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.errors import ConfigError, StoreError
 from raylab.regions import RegionGrid
-from raylab.regions.table import columns_of, grid_of, ledger_table
+from raylab.regions.table import PREDICTED_CLASS, columns_of, grid_of, ledger_table
 from raylab.selection.arrays import array_namespace
 from raylab.selection.greedy import Seed, first_draw, select
-from raylab.selection.objective import Acquisition, Selection
+from raylab.selection.objective import Acquisition, Selection, selection_columns
 from raylab.store import RunStore, Store
 from raylab.store.rounds import REGIONS
 
@@ -253,21 +254,20 @@ def _select(
     seed: Seed,
 ) -> Selection:
     """The picks, given a region table with at least the columns that the strategy needs."""
-    uncertainty = features = None
-    needs = {"uncertainty": acquisition.needs_uncertainty, "feature": acquisition.needs_features}
-    if any(needs.values()) and table is not None:
-        for name in ("region_id", *(name for name, needed in needs.items() if needed)):
-            _check_column(table, place, name, "this strategy")
-        if "uncertainty" not in table.column_names:
-            table = table.append_column("uncertainty", pa.array(np.zeros(len(table), np.float32)))
-        uncertainty, features = columns_of(table, grid.n_regions)
+    columns: dict[str, Any] = {}
+    needs = [*acquisition.maps, *["feature"] * acquisition.needs_features]
+    if needs and table is not None:
+        for name in ("region_id", *needs):
+            # A table of one map may call it so.
+            instead = name == acquisition.map and name not in table.column_names and "uncertainty" in table.column_names
+            _check_column(table, place, "uncertainty" if instead else name, "this strategy")
+        columns = selection_columns(acquisition, *columns_of(table, grid.n_regions))
     return select(
         grid,
         acquisition,
         k,
         labelled=labelled,
-        uncertainty=uncertainty,
-        features=features,
+        **columns,
         seed=seed,
         xp=array_namespace(),
     )
@@ -282,10 +282,12 @@ def _check_column(table: pa.Table, place: str, name: str, who: str) -> None:
     if name not in table.column_names:
         raise StoreError(f"{place} has no column {name}, which {who} needs; it has {', '.join(table.column_names)}")
     kind, nulls = table.schema.field(name).type, table[name].null_count
-    wanted = {"region_id": "integers", "uncertainty": "floats", "feature": "lists of floats, all of one length"}[name]
     if name == "feature":
+        wanted = "lists of floats, all of one length"
         fits = pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
+    elif name in ("region_id", PREDICTED_CLASS):
+        wanted, fits = "integers", pa.types.is_integer(kind)
     else:
-        fits = (pa.types.is_integer if name == "region_id" else pa.types.is_floating)(kind)
+        wanted, fits = "floats", pa.types.is_floating(kind)
     if nulls or not fits:
         raise StoreError(f"{place}: column {name} holds {kind}{' with nulls' if nulls else ''} instead of {wanted}")

@@ -26,11 +26,17 @@ def test_columns_come_back_as_they_went_in(n, d, chunks):
     ids, uncertainty, features = rows(n, d)
     parts = np.array_split(np.arange(n), chunks)
     table = pa.concat_tables(
-        region_table(ids[part], uncertainty[part], None if features is None else features[part]) for part in parts
+        region_table(
+            ids[part],
+            {"entropy": uncertainty[part], "margin": 2 * uncertainty[part]},
+            None if features is None else features[part],
+        )
+        for part in parts
     )
-    assert table.schema == region_schema(d)
+    assert table.schema == region_schema(["entropy", "margin"], d)
     back, back_features = columns_of(table, n)
-    np.testing.assert_array_equal(back, uncertainty)
+    np.testing.assert_array_equal(back["entropy"], uncertainty)
+    np.testing.assert_array_equal(back["margin"], 2 * uncertainty)
     if d is None:
         assert back_features is None
     else:
@@ -39,20 +45,22 @@ def test_columns_come_back_as_they_went_in(n, d, chunks):
 
 def test_a_slice_of_a_table_keeps_its_own_features():
     ids, uncertainty, features = rows(10, 3)
-    before = region_table(np.r_[[90, 91], ids], np.r_[uncertainty[:2], uncertainty], np.r_[features[:2] + 7, features])
+    before = region_table(
+        np.r_[[90, 91], ids], {"u": np.r_[uncertainty[:2], uncertainty]}, np.r_[features[:2] + 7, features]
+    )
     np.testing.assert_array_equal(columns_of(before.slice(2), 10)[1], features)
 
 
 def test_columns_of_one_chunk_are_not_copied():
     ids, uncertainty, features = rows(16, 4)
-    table = region_table(ids, uncertainty, features)
+    table = region_table(ids, {"uncertainty": uncertainty}, features)
     flat = table["feature"].chunk(0).flatten().to_numpy()
     assert np.shares_memory(columns_of(table, 16)[1], flat)
 
 
 @pytest.mark.parametrize("ids", [[0, 1, 1, 3], [1, 0, 2, 3], [0, 1, 2], [0, 1, 2, 3, 4], [1, 2, 3, 4]])
 def test_rows_that_are_not_the_pool_in_order_are_refused(ids):
-    table = region_table(np.asarray(ids), np.zeros(len(ids), np.float32), None)
+    table = region_table(np.asarray(ids), {"u": np.zeros(len(ids), np.float32)}, None)
     with pytest.raises(StoreError, match=f"its {len(ids)} rows are not the pool's 4 regions"):
         columns_of(table, 4)
 
@@ -85,7 +93,8 @@ def test_an_empty_ledger_keeps_the_schema():
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(8, 30)), min_size=1, max_size=6), st.booleans())
 def test_a_table_carries_its_grid(sizes, through_parquet):
     grid = RegionGrid(sizes, 8)
-    table = with_grid(region_table(*rows(grid.n_regions, 2)), grid)
+    ids, uncertainty, features = rows(grid.n_regions, 2)
+    table = with_grid(region_table(ids, {"u": uncertainty}, features), grid)
     if through_parquet:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
@@ -98,4 +107,4 @@ def test_a_table_carries_its_grid(sizes, through_parquet):
 
 def test_a_table_without_a_grid_is_told_by_its_place():
     with pytest.raises(StoreError, match=r"^a/regions\.parquet carries no region grid"):
-        grid_of(region_table(*rows(3, None)), "a/regions.parquet")
+        grid_of(region_table(np.arange(3), {}, None), "a/regions.parquet")

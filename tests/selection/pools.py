@@ -21,6 +21,7 @@ class Case(NamedTuple):
     uncertainty: np.ndarray
     features: np.ndarray
     seed: int
+    predicted_class: np.ndarray | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -28,6 +29,7 @@ class Case(NamedTuple):
             "labelled": self.labelled,
             "uncertainty": self.uncertainty,
             "features": self.features,
+            "predicted_class": self.predicted_class,
             "seed": self.seed,
         }
 
@@ -56,7 +58,8 @@ def cases(draw: st.DrawFn, most_images: int = 5) -> Case:
     share = draw(st.sampled_from([0.0, 0.02, 0.2, 0.9, 1.0]))
     labelled = rng.permutation(n)[: math.ceil(share * n)]
     k = draw(st.sampled_from([0, 1, 2, n // 3, n, n + 5]))
-    return Case(grid, k, labelled, uncertainty, features.astype(np.float32), int(rng.integers(0, 2**31)))
+    classes = rng.integers(0, draw(st.sampled_from([1, 4])), n).astype(np.int16)
+    return Case(grid, k, labelled, uncertainty, features.astype(np.float32), int(rng.integers(0, 2**31)), classes)
 
 
 @st.composite
@@ -67,6 +70,7 @@ def acquisitions(draw: st.DrawFn) -> Acquisition:
     if not any(q.values()):
         q["uncertainty"] = 1.0
     q["random"] = draw(st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.0]))
+    q["class_balanced"] = draw(st.booleans())
     q["set_function"] = draw(st.sampled_from(["max_min", "max_min", "max_sum"]))
     q["distance"] = draw(st.sampled_from(["piecewise", "piecewise", "linear"]))
     q["p"] = draw(st.sampled_from([1.0, 2.0, 3.5, 1000.0, math.inf]))

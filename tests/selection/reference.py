@@ -17,7 +17,7 @@ STEP = 2.0**-32  # Max-Sum's grid for spatial distances
 
 
 def snapped(features: np.ndarray) -> np.ndarray:
-    """Features as whole numbers (DESIGN.md section 3a), int64."""
+    """Features as whole numbers (docs/definitions.md, Exactness), int64."""
     d = features.shape[1]
     bits = math.floor((53 - math.ceil(math.log2(d))) / 2) - 1
     largest = float(np.abs(features).max(initial=0))
@@ -106,6 +106,7 @@ def reference(
     labelled: np.ndarray,
     uncertainty: np.ndarray | None,
     features: np.ndarray | None,
+    predicted_class: np.ndarray | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The picks and their phi (0 for regions drawn at random; relative to |S| d_s across images under Max-Sum)."""
@@ -115,6 +116,10 @@ def reference(
         u = uncertainty.astype(np.float64)
         span = u.max() - u.min()
         u = (u - u.min()) / span if span > 0 else np.zeros(n)
+        if q.class_balanced:
+            assert predicted_class is not None
+            classes = predicted_class.tolist()
+            u = u * [math.exp(-classes.count(c) / n) for c in classes]
     members = sorted({int(i) for i in labelled})
     free = [i for i in range(n) if i not in set(members)]
     k = min(k, len(free))

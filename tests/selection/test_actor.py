@@ -38,7 +38,7 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path
     generator = np.random.default_rng(0)
     uncertainty = generator.random(grid.n_regions, np.float32)
     features = generator.random((grid.n_regions, 8), np.float32)
-    table = region_table(np.arange(grid.n_regions), uncertainty, features)
+    table = region_table(np.arange(grid.n_regions), {"uncertainty": uncertainty}, features)
     labelled = first_draw(grid, 12, config.seed)
 
     def commit(t: int, ids: Any) -> None:

@@ -66,6 +66,7 @@ def test_an_unknown_strategy_names_the_nearest() -> None:
         ("entropy", {"labelled": [18]}, "labelled: 18"),
         ("entropy", {"labelled": [3, -1]}, "labelled: -1"),
         ("entropy", {"labelled": [0.5]}, "labelled: .* whole numbers"),
+        ("entropy-balanced", {}, "predicted_class: shape"),
         ("entropy", {"block_bytes": 0}, "block_bytes"),
         ("entropy", {"k": -1}, "k: -1"),
     ],
@@ -84,9 +85,21 @@ def test_what_a_strategy_does_not_need_is_not_looked_at() -> None:
 def test_inputs_are_left_alone() -> None:
     rng = np.random.default_rng(0)
     u, f = rng.random(18), rng.normal(size=(18, 3)).astype(np.float32)
-    u.flags.writeable = f.flags.writeable = False  # as arrays from Arrow and from Ray's object store are
+    classes = np.arange(18) % 5
+    u.flags.writeable = f.flags.writeable = classes.flags.writeable = (
+        False  # as arrays from Arrow and from Ray's object store are
+    )
     for q in STRATEGIES.values():
-        select(GRID, q, 5, labelled=np.array([3], np.int32), uncertainty=u, features=f, seed=[1, 2])
+        select(
+            GRID,
+            q,
+            5,
+            labelled=np.array([3], np.int32),
+            uncertainty=u,
+            features=f,
+            predicted_class=classes,
+            seed=[1, 2],
+        )
 
 
 def test_selecting_labels_nothing() -> None:

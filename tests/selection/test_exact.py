@@ -100,7 +100,7 @@ def test_rounds_give_what_one_call_gives(case: Case, q: Acquisition, cut: float)
     """The state kept between rounds is the state made anew."""
     selector = GreedySelector(case.grid, q)
     half = int(cut * len(case.labelled))
-    arguments = {"uncertainty": case.uncertainty, "features": case.features, "seed": case.seed}
+    arguments = {name: value for name, value in case.arguments.items() if name != "labelled"}
     selector.label(case.labelled[:half])
     selector.select(case.k, **arguments)
     selector.label(case.labelled)  # some are there already
@@ -117,6 +117,7 @@ def test_fewer_picks_are_the_first_of_more(name: str) -> None:
         "labelled": rng.permutation(grid.n_regions)[:20],
         "uncertainty": rng.random(grid.n_regions),
         "features": rng.normal(size=(grid.n_regions, 6)).astype(np.float32),
+        "predicted_class": rng.integers(0, 5, grid.n_regions),
     }
     more = select(grid, STRATEGIES[name], 150, **arguments)
     for k in (1, 10, 77):

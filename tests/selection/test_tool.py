@@ -22,6 +22,7 @@ from raylab.loop import Loop
 from raylab.regions.grid import RegionGrid
 from raylab.regions.table import LEDGER, ledger_table, region_table, with_grid
 from raylab.selection import STRATEGIES, Selection, select, strategy, tool
+from raylab.selection.objective import selection_columns
 from raylab.store import RunStore, Store
 from raylab.store.rounds import MODEL, REGIONS
 from tests.configs import tiny_run
@@ -30,7 +31,8 @@ GRID = RegionGrid([(64, 96), (50, 70), (33, 64)], 16)
 RNG = np.random.default_rng(5)
 N = GRID.n_regions
 UNCERTAINTY, FEATURES = RNG.random(N).astype(np.float32), RNG.normal(size=(N, 6)).astype(np.float32)
-TABLE = with_grid(region_table(np.arange(N), UNCERTAINTY, FEATURES), GRID)
+CLASSES = RNG.integers(0, 5, N).astype(np.int16)
+TABLE = with_grid(region_table(np.arange(N), {"uncertainty": UNCERTAINTY, "predicted_class": CLASSES}, FEATURES), GRID)
 LABELLED = RNG.permutation(N)[:9]
 
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -63,6 +65,7 @@ def files(tmp_path: Path) -> Path:
 
 def expected(name: str, k: int, **changes: Any) -> Selection:
     arguments = {"labelled": LABELLED, "uncertainty": UNCERTAINTY, "features": FEATURES, "seed": 0}
+    arguments["predicted_class"] = CLASSES
     return select(GRID, STRATEGIES[name], k, **(arguments | changes))
 
 
@@ -158,7 +161,7 @@ def broken(name: str, value: pa.Array | None) -> pa.Table:
     ("table", "message"),
     [
         (TABLE.replace_schema_metadata(None), "here carries no region grid"),
-        (broken("uncertainty", None), "here has no column uncertainty, which this strategy needs; it has region_id"),
+        (broken("uncertainty", None), "here has no column entropy, which this strategy needs; it has region_id"),
         (broken("feature", None), "here has no column feature"),
         (broken("region_id", None), "here has no column region_id"),
         (broken("uncertainty", pa.array(["x"] * N)), "column uncertainty holds string instead of floats"),
@@ -245,13 +248,13 @@ class Stages:
         n = job.grid.n_regions
         rng = np.random.default_rng(len(round_store.prefix))
         features = rng.normal(size=(n, 5)).astype(np.float32) if job.features else None
-        return region_table(np.arange(n), rng.random(n).astype(np.float32), features), {}
+        return region_table(np.arange(n), {"entropy": rng.random(n).astype(np.float32)}, features), {}
 
     def select(self, grid: RegionGrid, round_index: int, table: pa.Table, k: int) -> tuple[Selection, dict[str, Any]]:
         run, config = RunStore(Store(self.config.storage), self.config), self.config
         columns: dict[str, Any] = {}
         if table is not None:
-            columns["uncertainty"], columns["features"] = tool.columns_of(table, grid.n_regions)
+            columns = selection_columns(config.strategy.acquisition(), *tool.columns_of(table, grid.n_regions))
         labelled = run.ledger(round_index)["region_id"].to_numpy()
         seed = [config.seed, round_index]
         return select(grid, config.strategy.acquisition(), k, labelled=labelled, seed=seed, **columns), {}
