@@ -1,4 +1,4 @@
-"""The command line: `raylab run | study | plan | report | status | check | strategies | select | replay`.
+"""The command line: `raylab run | study | plan | report | status | check | pack | strategies | select | replay`.
 
 Every option of a command can also come from a YAML file (`--config study.yaml`); options given on the command line win.
 """
@@ -73,6 +73,23 @@ def check(args: Sequence[str]) -> None:
     print(f"{config.name}: {sizes['train']} training and {sizes['val']} validation images, no problems")
 
 
+class PackConfig(DataConfig):
+    """A data set, and where it goes."""
+
+    output: str | None = None
+    """Folder or URI (s3://, gs://) that the packed set is written to."""
+
+
+def pack(args: Sequence[str]) -> None:
+    """A data set as Parquet shards in a folder or at a URI, which every command takes as the data set's root."""
+    from raylab.data.pack import pack_config
+
+    config = parse(PackConfig, args, "raylab pack", pack.__doc__)
+    if config.output is None:
+        raise ConfigError("output: nothing says where the packed set goes; give --output FOLDER-OR-URI")
+    print(pack_config(config, config.output, tell=print))
+
+
 def strategies(args: Sequence[str]) -> None:
     """The acquisition strategies: their weights, distances and set functions."""
     from raylab.selection import STRATEGIES
@@ -140,7 +157,7 @@ def replay(args: Sequence[str]) -> None:
 
 Command = Callable[[Sequence[str]], None]
 COMMANDS: dict[str, Command] = {
-    command.__name__: command for command in (run, study, plan, report, status, check, strategies, select, replay)
+    command.__name__: command for command in (run, study, plan, report, status, check, pack, strategies, select, replay)
 }
 
 

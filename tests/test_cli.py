@@ -84,7 +84,9 @@ def test_help_lists_every_command_with_its_first_line(capsys):
     assert text == help_of(capsys, "-h")
     for name, command in COMMANDS.items():
         assert f"  {name:<12}{command.__doc__.splitlines()[0]}\n" in text
-    assert set(COMMANDS) == {"run", "study", "plan", "report", "status", "check", "strategies", "select", "replay"}
+    assert set(COMMANDS) == {
+        "run", "study", "plan", "report", "status", "check", "pack", "strategies", "select", "replay",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)

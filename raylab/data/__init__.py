@@ -1,6 +1,6 @@
-"""Data sets behind one protocol: generated scenes, CamVid, IDD-Lite, and folders of one's own.
+"""Data sets behind one protocol: the field's in their official layouts, folders of one's own, generated scenes.
 
-Imports neither torch, Ray nor MLflow.
+Files may lie in a folder, at a URI, or in a set packed by `raylab pack`. Imports neither torch, Ray nor MLflow.
 """
 
 from __future__ import annotations
@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 
 from raylab.data.base import IGNORE, ClassMap, SegmentationDataset, Split
 from raylab.data.camvid import CamVid
+from raylab.data.cityscapes import Cityscapes
 from raylab.data.files import FileDataset
 from raylab.data.folder import FolderDataset
+from raylab.data.gta5 import Gta5
 from raylab.data.idd_lite import IddLite
+from raylab.data.packed import open_packed
+from raylab.data.source import Source, open_root
 from raylab.data.synthetic import SyntheticScenes
+from raylab.data.voc import Voc2012
 from raylab.errors import DataError
+from raylab.filesystem import Folder, first_line
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -22,28 +28,39 @@ if TYPE_CHECKING:
 __all__ = [
     "IGNORE",
     "CamVid",
+    "Cityscapes",
     "ClassMap",
     "FileDataset",
     "FolderDataset",
+    "Gta5",
     "IddLite",
     "SegmentationDataset",
     "Split",
     "SyntheticScenes",
+    "Voc2012",
     "find_problems",
     "open_dataset",
 ]
 
-FILE_DATASETS: dict[str, Callable[..., FileDataset]] = {"camvid": CamVid, "idd_lite": IddLite, "folder": FolderDataset}
+FILE_DATASETS: dict[str, Callable[..., FileDataset]] = {
+    "camvid": CamVid,
+    "idd_lite": IddLite,
+    "cityscapes": Cityscapes,
+    "voc2012": Voc2012,
+    "gta5": Gta5,
+    "folder": FolderDataset,
+}
 
 
 def open_dataset(config: DataConfig) -> SegmentationDataset:
-    """Open the data set that a configuration names, with the checks that need no decoding.
+    """Open the data set that a configuration names, raw or packed, with the checks that need no decoding.
 
     Args:
         config: name and root of a data set, or the parameters of the generated one.
 
     Raises:
-        DataError: the root is not set or missing, or the files do not pair up; all problems at once.
+        DataError: the root is not set or missing, the files do not pair up (all problems at once), or a packed set is
+            of another data set, unfinished or damaged.
         ConfigError: a parameter of the generated scenes is out of its range.
     """
     return _open(config, strict=True)
@@ -67,6 +84,8 @@ def find_problems(config: DataConfig) -> list[str]:
 
 
 def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
+    if config.train_list != "train" and config.name != "voc2012":
+        raise DataError(f"data.train_list: only voc2012 has lists; leave it at train for {config.name}")
     if config.name == "synthetic":
         scenes = config.synthetic
         return SyntheticScenes(scenes.train_images, scenes.val_images, scenes.height, scenes.width, scenes.seed)
@@ -74,4 +93,16 @@ def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
         raise DataError(f"data.name: unknown data set {config.name!r}; choose synthetic, {', '.join(FILE_DATASETS)}")
     if config.root is None:
         raise DataError(f"data.root: the data set {config.name!r} lies in files; set data.root to its folder")
-    return FILE_DATASETS[config.name](config.root, strict=strict)
+    try:
+        return _open_files(config, config.root, strict)
+    except OSError as error:  # of a file system over the network; a local folder's are told file by file
+        raise DataError(f"data.root: {config.root} cannot be read ({first_line(error)}); try again") from None
+
+
+def _open_files(config: DataConfig, root: str, strict: bool) -> FileDataset:
+    source: Source = open_root(root, config.name)
+    if isinstance(source, Folder):
+        source = open_packed(source, config.name, config.train_list) or source
+    if config.name == "voc2012":
+        return Voc2012(source, train_list=config.train_list, strict=strict)
+    return FILE_DATASETS[config.name](source, strict=strict)

@@ -17,6 +17,15 @@ IGNORE = 255
 """Mask value of a pixel that counts neither in the loss nor in the evaluation."""
 
 
+def voc_colour(number: int) -> tuple[int, int, int]:
+    """The colour of a class number in PASCAL VOC's colour map, whose first colours lie far apart; 0 is black."""
+    colour = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            colour[channel] |= (number >> 3 * place + channel & 1) << 7 - place
+    return colour[0], colour[1], colour[2]
+
+
 @dataclass(frozen=True)
 class ClassMap:
     """Names and colours of the classes; a class's index is its training id.

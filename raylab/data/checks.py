@@ -33,19 +33,18 @@ def _check_entry(dataset: FileDataset, split: Split, entry: Entry) -> list[str]:
     problems: list[str] = []
     image_size = mask_size = None
     if entry.image is not None:
-        path = dataset.path_of_image(split, entry)
         try:
-            image_size = decode.read_rgb(path).shape[:2]
+            image_size = decode.read_rgb(dataset.image_file(split, entry)).shape[:2]
         except DataError as error:
             problems += error.problems
     if entry.mask is not None:
-        path = dataset.path_of_mask(split, entry)
+        file = dataset.mask_file(split, entry)
         try:
-            with decode.open_image(path) as mask:
+            with decode.open_image(file) as mask:
                 mask.load()
                 mask_size = (mask.height, mask.width)
                 if dataset.coding is not None:
-                    dataset.coding.decode(mask, path)
+                    dataset.coding.decode(mask, str(file))
         except DataError as error:
             problems += error.problems
     if image_size is not None and mask_size is not None and image_size != mask_size:
@@ -56,11 +55,11 @@ def _check_entry(dataset: FileDataset, split: Split, entry: Entry) -> list[str]:
 def _sizes_differ(
     dataset: FileDataset, split: Split, entry: Entry, image: tuple[int, ...], mask: tuple[int, ...]
 ) -> str:
-    path = dataset.path_of_image(split, entry)
+    file = dataset.image_file(split, entry)
     way_out = "save both at one size"
-    if decode.is_turned(path):
+    if decode.is_turned(file):
         way_out = "the image is stored turned (EXIF orientation): save it upright"
     return (
-        f"{dataset.path_of_mask(split, entry)}: mask is {mask[1]}x{mask[0]}, but its image {path} is "
+        f"{dataset.mask_file(split, entry)}: mask is {mask[1]}x{mask[0]}, but its image {file} is "
         f"{image[1]}x{image[0]} (width x height); {way_out}"
     )

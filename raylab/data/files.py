@@ -1,4 +1,4 @@
-"""Data sets that are folders of images and masks: listing, pairing, reading, fingerprint.
+"""Data sets that are images and masks in files: reading, checking, fingerprint.
 
 A data set of this kind is a `Layout` (where the files lie), a class map and a `MaskCoding`; everything else is
 shared here.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,126 +17,14 @@ from numpy.typing import NDArray
 from raylab.data import decode
 from raylab.data.base import ClassMap, Split
 from raylab.data.checks import decode_all
-from raylab.data.decode import MaskCoding
+from raylab.data.decode import ImageFile, MaskCoding
+from raylab.data.layout import SPLITS, Entry, Layout
+from raylab.data.packed import PackedFolder
+from raylab.data.source import Source
 from raylab.errors import DataError
+from raylab.filesystem import first_line
 
-SPLITS: tuple[Split, ...] = get_args(Split)
-IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-MASK_EXTENSIONS = (".png",)
-
-
-class Entry(NamedTuple):
-    """An image and its mask, found by their common name.
-
-    Attributes:
-        name: path below the split's folder, without suffix and extension, with forward slashes.
-        image: the image's extension, None if there is no image of this name.
-        mask: the mask's extension, None if there is no mask of this name.
-    """
-
-    name: str
-    image: str | None
-    mask: str | None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the files lie below the root; `{split}` in a folder stands for the split's name.
-
-    Attributes:
-        images: folder of the images.
-        masks: folder of the masks.
-        image_suffix: what an image's stem ends with, beside the name it shares with its mask.
-        mask_suffix: the same for masks.
-        not_masks: suffix of other PNG files that lie among the masks.
-        image_extensions: in lower case, with the dot.
-    """
-
-    images: str
-    masks: str
-    image_suffix: str = ""
-    mask_suffix: str = ""
-    not_masks: str | None = None
-    image_extensions: tuple[str, ...] = IMAGE_EXTENSIONS
-
-    def image_path(self, root: Path, split: Split, name: str, extension: str) -> Path:
-        """Path of an image."""
-        return root / self.images.format(split=split) / f"{name}{self.image_suffix}{extension}"
-
-    def mask_path(self, root: Path, split: Split, name: str, extension: str) -> Path:
-        """Path of a mask."""
-        return root / self.masks.format(split=split) / f"{name}{self.mask_suffix}{extension}"
-
-    def list_split(self, root: Path, split: Split) -> tuple[list[Entry], list[str]]:
-        """List and pair the files of a split.
-
-        Returns:
-            The entries, sorted bytewise by name, and a line for each problem of the folders and the pairing.
-        """
-        problems: list[str] = []
-        folders = [root / part.format(split=split) for part in (self.images, self.masks)]
-        images = _scan(folders[0], self.image_suffix, self.image_extensions, None, problems)
-        masks = _scan(folders[1], self.mask_suffix, MASK_EXTENSIONS, self.not_masks, problems)
-        if images is None or masks is None:
-            # With a folder missing every file of the other would be named; the folder says it all.
-            return [Entry(name, ext, None) for name, ext in _sorted(images or {})], problems
-        entries = [Entry(name, images.get(name), masks.get(name)) for name, _ in _sorted({**images, **masks})]
-        for name, image, mask in entries:
-            if image is not None and mask is None:
-                want = self.mask_path(root, split, name, MASK_EXTENSIONS[0])
-                problems.append(f"{self.image_path(root, split, name, image)}: no mask; add {want} or remove the image")
-            elif image is None and mask is not None:
-                want = self.image_path(root, split, name, self.image_extensions[0])
-                problems.append(f"{self.mask_path(root, split, name, mask)}: no image; add {want} or remove the mask")
-        if not images:
-            kinds = ", ".join(f"*{self.image_suffix}{extension}" for extension in self.image_extensions)
-            problems.append(f"{folders[0]}: no images in the {split} split; add files named {kinds}")
-        return entries, problems
-
-
-def _sorted(found: Mapping[str, str]) -> list[tuple[str, str]]:
-    return sorted(found.items(), key=lambda item: os.fsencode(item[0]))
-
-
-def _scan(
-    folder: Path, suffix: str, extensions: Sequence[str], excluded: str | None, problems: list[str]
-) -> dict[str, str] | None:
-    """Names and extensions of the files below a folder; None if there is no such folder."""
-    if not folder.is_dir():
-        problems.append(f"{folder}: the folder is missing; create it or correct data.root")
-        return None
-    found: dict[str, str] = {}
-
-    def unreadable(error: OSError) -> None:
-        problems.append(f"{error.filename}: the folder cannot be read ({error.strerror}); correct its permissions")
-
-    for where, _, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        below = Path(where).relative_to(folder)
-        for file in sorted(files, key=os.fsencode):
-            stem, extension = os.path.splitext(file)
-            if file.startswith(".") or extension.lower() not in extensions or not stem.endswith(suffix):
-                continue
-            if excluded is not None and stem.endswith(excluded):
-                continue
-            name = (below / stem.removesuffix(suffix)).as_posix()
-            if name in found:
-                problems.append(
-                    f"{Path(where) / file}: {stem}{found[name]} has the same name without extension; remove one of them"
-                )
-            found.setdefault(name, extension)
-    return found
-
-
-def open_root(root: str | os.PathLike[str], name: str) -> Path:
-    """Absolute path of a data set's root (workers change their directory).
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    path = Path(os.path.abspath(os.path.expanduser(root)))
-    if not path.is_dir():
-        raise DataError(f"{path}: no such folder; set data.root to the folder of the {name} data set")
-    return path
+_REQUESTS = 32
 
 
 class FileDataset:
@@ -147,13 +32,14 @@ class FileDataset:
 
     Args:
         name: of the data set.
-        root: absolute folder.
+        source: its root.
         classes: the training classes.
         coding: how masks are coded; None if the class map could not be read, which is then among `problems`.
-        layout: where the files lie.
+        layout: where the files lie, of each split if the splits differ.
         entries: what was found in each split.
         problems: what is wrong with the folders and the pairing.
         strict: refuse to open with such problems. Without it they stay for `problems()`, which then tells all.
+        side_files: paths of other files that say which images and classes there are.
 
     Raises:
         DataError: `strict`, and there are problems; it names all of them.
@@ -163,22 +49,24 @@ class FileDataset:
         self,
         *,
         name: str,
-        root: Path,
+        source: Source,
         classes: ClassMap,
         coding: MaskCoding | None,
-        layout: Layout,
+        layout: Layout | Mapping[Split, Layout],
         entries: Mapping[Split, Sequence[Entry]],
         problems: Sequence[str],
         strict: bool,
+        side_files: Sequence[str] = (),
     ) -> None:
         if problems and strict:
             raise DataError(problems)
         self.name = name
-        self.root = root
+        self.source = source
         self.classes = classes
         self.coding = coding
-        self.layout = layout
+        self.layouts = dict.fromkeys(SPLITS, layout) if isinstance(layout, Layout) else dict(layout)
         self.found_at_opening = tuple(problems)
+        self.side_files = tuple(side_files)
         self._complete: dict[Split, tuple[Entry, ...]] = {}
         self._single: dict[Split, tuple[Entry, ...]] = {}
         for split, found in entries.items():
@@ -195,15 +83,11 @@ class FileDataset:
         Raises:
             DataError: headers that do not decode, all of them.
         """
-        sizes, problems = [], []
-        for entry in self._complete[split]:
-            try:
-                sizes.append(decode.read_size(self.path_of_image(split, entry)))
-            except DataError as error:
-                problems += error.problems
-        if problems:
-            raise DataError(problems)
-        return np.asarray(sizes, np.int32).reshape(-1, 2)
+        return _read_sizes(self.source, [self.image_file(split, entry) for entry in self._complete[split]])
+
+    def mask_sizes(self, split: Split) -> NDArray[np.int32]:
+        """The same of the masks."""
+        return _read_sizes(self.source, [self.mask_file(split, entry) for entry in self._complete[split]])
 
     def read_image(self, split: Split, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, as stored.
@@ -212,7 +96,7 @@ class FileDataset:
             DataError: the file is missing or does not decode.
             IndexError: the split has no such image.
         """
-        return decode.read_rgb(self.path_of_image(split, self._complete[split][index]))
+        return decode.read_rgb(self.image_file(split, self._complete[split][index]))
 
     def read_mask(self, split: Split, index: int) -> NDArray[np.uint8]:
         """(H, W) uint8 training ids, `IGNORE` where a pixel does not count.
@@ -223,11 +107,13 @@ class FileDataset:
         """
         if self.coding is None:
             raise DataError(self.found_at_opening)
-        return decode.read_mask(self.path_of_mask(split, self._complete[split][index]), self.coding)
+        return decode.read_mask(self.mask_file(split, self._complete[split][index]), self.coding)
 
     def problems(self) -> list[str]:
         """Every problem of the data set's files, one line each: what opening found, then what decoding all finds."""
-        return [*self.found_at_opening, *decode_all(self)]
+        damage = self.source.find_damage() if isinstance(self.source, PackedFolder) else []
+        # Every image of a damaged shard tells of the shard.
+        return list(dict.fromkeys([*self.found_at_opening, *damage, *decode_all(self)]))
 
     def fingerprint(self) -> str:
         """Hexadecimal SHA-256 over the class map and the names, sizes and bytes of all files; not over the root.
@@ -235,42 +121,101 @@ class FileDataset:
         Raises:
             DataError: a file is missing or cannot be read.
         """
-        digest = hashlib.sha256(repr((self.name, self.classes.names)).encode())
-        digest.update(self.coding.key() if self.coding is not None else b"")
+        fingerprint = Fingerprint(self)
         with ThreadPoolExecutor(max_workers=_threads()) as pool:
             for split in SPLITS:
-                paths = [path for entry in self._complete[split] for path in
-                         (self.path_of_image(split, entry), self.path_of_mask(split, entry))]  # fmt: skip
-                digest.update(f"{split} {len(paths)}".encode())
-                for path, (size, content) in zip(paths, pool.map(_digest, paths), strict=True):
-                    name = os.fsencode(path.relative_to(self.root).as_posix())
-                    digest.update(b"%d %s %d " % (len(name), name, size) + content)
-        return digest.hexdigest()
+                paths = [path for pair in self.paths(split) for path in pair]
+                fingerprint.begin(split, len(paths))
+                files = [self.source.file(path) for path in paths]
+                for path, (size, content) in zip(paths, pool.map(_digest, files), strict=True):
+                    fingerprint.add(path, size, content)
+        return fingerprint.hexdigest()
+
+    def paths(self, split: Split) -> list[tuple[str, str]]:
+        """Paths of each image and its mask below the root, in the order of the names."""
+        return [(self._image_path(split, entry), self._mask_path(split, entry)) for entry in self._complete[split]]
 
     def entries(self, split: Split) -> tuple[Entry, ...]:
         """All entries of a split, those without image or mask included."""
         return self._complete[split] + self._single[split]
 
-    def path_of_image(self, split: Split, entry: Entry) -> Path:
-        """Path of an entry's image, which it must have."""
-        assert entry.image is not None
-        return self.layout.image_path(self.root, split, entry.name, entry.image)
+    def image_file(self, split: Split, entry: Entry) -> ImageFile:
+        """An entry's image, which it must have."""
+        return self.source.file(self._image_path(split, entry))
 
-    def path_of_mask(self, split: Split, entry: Entry) -> Path:
-        """Path of an entry's mask, which it must have."""
+    def mask_file(self, split: Split, entry: Entry) -> ImageFile:
+        """An entry's mask, which it must have."""
+        return self.source.file(self._mask_path(split, entry))
+
+    def _image_path(self, split: Split, entry: Entry) -> str:
+        assert entry.image is not None
+        return self.layouts[split].image_path(split, entry.name, entry.image)
+
+    def _mask_path(self, split: Split, entry: Entry) -> str:
         assert entry.mask is not None
-        return self.layout.mask_path(self.root, split, entry.name, entry.mask)
+        return self.layouts[split].mask_path(split, entry.name, entry.mask)
+
+
+class Fingerprint:
+    """The digest of a data set: for each split `begin`, then `add` for each image and its mask in order."""
+
+    def __init__(self, dataset: FileDataset) -> None:
+        self._digest = hashlib.sha256(repr((dataset.name, dataset.classes.names)).encode())
+        self._digest.update(dataset.coding.key() if dataset.coding is not None else b"")
+
+    def begin(self, split: Split, files: int) -> None:
+        """Begin a split of this many files."""
+        self._digest.update(f"{split} {files}".encode())
+
+    def add(self, path: str, size: int, content: bytes) -> None:
+        """Add a file by its path below the root, its bytes' number and their SHA-256."""
+        name = os.fsencode(path)
+        self._digest.update(b"%d %s %d " % (len(name), name, size) + content)
+
+    def hexdigest(self) -> str:
+        """The digest of all that was added."""
+        return self._digest.hexdigest()
+
+
+def _read_sizes(source: Source, files: Sequence[ImageFile]) -> NDArray[np.int32]:
+    sizes, problems = [], []
+
+    def read(file: ImageFile) -> tuple[int, int] | list[str]:
+        try:
+            return decode.read_size(file)
+        except DataError as error:
+            return error.problems
+
+    for found in _in_threads(read, files, 1 if source.local else _REQUESTS):
+        if isinstance(found, tuple):
+            sizes.append(found)
+        else:
+            problems += found
+    if problems:
+        raise DataError(problems)
+    return np.asarray(sizes, np.int32).reshape(-1, 2)
+
+
+def _in_threads(
+    read: Callable[[ImageFile], tuple[int, int] | list[str]], files: Sequence[ImageFile], threads: int
+) -> list[tuple[int, int] | list[str]]:
+    # Headers of local files are read faster than threads take them up.
+    if threads == 1:
+        return [read(file) for file in files]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(read, files))
 
 
 def _threads() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def _digest(path: Path) -> tuple[int, bytes]:
+def _digest(file: ImageFile) -> tuple[int, bytes]:
     """Bytes and SHA-256 of a file."""
     try:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").digest()
-            return file.tell(), content
+        with file.open() as content:
+            digest = hashlib.file_digest(content, "sha256").digest()  # type: ignore[arg-type]
+            return content.seek(0, os.SEEK_END), digest
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+        reason = error.strerror or first_line(error)
+        raise DataError(f"{file}: cannot be read ({reason}); restore the file") from error

@@ -19,11 +19,12 @@ import difflib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from raylab.data.base import ClassMap, Split
-from raylab.data.files import SPLITS, Entry, FileDataset, Layout, open_root
+from raylab.data.files import FileDataset
 from raylab.data.folder_spec import FILE_NAME, FolderSpec, read_spec
+from raylab.data.layout import SPLITS, Entry, Layout
+from raylab.data.source import Source, open_root
 
 _BY_FOLDER = Layout(images="images/{split}", masks="masks/{split}")
 _BY_FILE = Layout(images="images", masks="masks")
@@ -35,48 +36,48 @@ class FolderDataset(FileDataset):
     """Images (png, jpg, jpeg, tif, tiff, bmp, webp) and PNG masks that share their names; see the module's page.
 
     Args:
-        root: folder that holds dataset.yaml, images and masks.
+        root: folder or URI that holds dataset.yaml, images and masks.
         strict: refuse to open with problems of dataset.yaml, folders or pairing; without it, `problems()` tells them.
 
     Raises:
         DataError: the root is missing, or `strict` and there are problems; it names all of them.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, strict: bool = True) -> None:
-        path = open_root(root, "folder")
-        spec, problems = read_spec(path / FILE_NAME)
-        by_folder = any((path / "images" / split).is_dir() for split in SPLITS)
+    def __init__(self, root: str | os.PathLike[str] | Source, *, strict: bool = True) -> None:
+        source = open_root(root, "folder")
+        spec, problems = read_spec(source)
+        by_folder = any(source.is_folder(f"images/{split}") for split in SPLITS)
         layout = _BY_FOLDER if by_folder else _BY_FILE
-        entries, found = _list_by_folder(path, spec) if by_folder else _list_by_file(path, spec)
+        entries, found = _list_by_folder(source, spec) if by_folder else _list_by_file(source, spec)
         super().__init__(
             name="folder",
-            root=path,
+            source=source,
             classes=ClassMap((), ()) if spec is None else spec.class_map(),
             coding=None if spec is None else spec.coding(),
             layout=layout,
             entries=entries,
             problems=[*problems, *found],
             strict=strict,
+            side_files=(FILE_NAME,),
         )
 
 
-def _list_by_folder(root: Path, spec: FolderSpec | None) -> Listing:
+def _list_by_folder(source: Source, spec: FolderSpec | None) -> Listing:
     """The splits are folders."""
-    listed = {split: _BY_FOLDER.list_split(root, split) for split in SPLITS}
-    problems = [line for _, lines in listed.values() for line in lines]
+    entries, problems = _BY_FOLDER.list_splits(source)
     if spec is not None and spec.val is not None:
-        problems.append(f"{root / FILE_NAME}: val: the folders of images/ already tell the splits; remove val")
-    return {split: entries for split, (entries, _) in listed.items()}, problems
+        problems.append(f"{source.place(FILE_NAME)}: val: the folders of images/ already tell the splits; remove val")
+    return entries, problems
 
 
-def _list_by_file(root: Path, spec: FolderSpec | None) -> Listing:
+def _list_by_file(source: Source, spec: FolderSpec | None) -> Listing:
     """All images lie in one folder, and dataset.yaml says which are for validation."""
     # The layout names no split, so listing any one lists all.
-    entries, problems = _BY_FILE.list_split(root, "train")
+    entries, problems = _BY_FILE.list_split(source, "train")
     problems = [line.replace(" in the train split", "") for line in problems]
     if spec is None or not entries:
         return {"train": entries, "val": []}, problems
-    where = f"{root / FILE_NAME}: val"
+    where = f"{source.place(FILE_NAME)}: val"
     names = [entry.name for entry in entries]
     if spec.val is None:
         problems.append(f"{where}: nothing says which images validate; add `val: 0.2` or the folders train and val")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable, Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from raylab.data.base import IGNORE, ClassMap
+from raylab.data.base import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
+from raylab.data.source import Source
 
 FILE_NAME = "dataset.yaml"
 
@@ -96,6 +96,7 @@ class FolderSpec(BaseModel):
             tuple(entry.colour for entry in self.training if entry.colour is not None),
             tuple(unused),
             way_out=f"add a class with this colour to {FILE_NAME} (with an id listed in ignore, if it does not count)",
+            ids_way_out=f"say `masks: ids` in {FILE_NAME} if its values are class ids",
         )
 
     def contradictions(self) -> Iterator[str]:
@@ -117,14 +118,18 @@ class FolderSpec(BaseModel):
                 yield f"ignore: {value} has no colour; add a class with id {value} and the colour of ignored pixels"
 
 
-def read_spec(path: Path) -> tuple[FolderSpec | None, list[str]]:
+def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
     """Read `dataset.yaml`.
+
+    Args:
+        source: the data set's root.
 
     Returns:
         Its content, None if it cannot be used, and a line for each problem of the file.
     """
+    path = source.place(FILE_NAME)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(source.read_bytes(FILE_NAME).decode("utf-8"))
     except FileNotFoundError:
         return None, [f"{path}: the file is missing; create it with the key classes (a list of name and id)"]
     except (OSError, UnicodeDecodeError) as error:
@@ -169,10 +174,6 @@ def _repeated(values: Sequence[Hashable]) -> list[Any]:
 def _free_colours(used: set[Colour]) -> Iterator[Colour]:
     """PASCAL VOC's colours, far apart first, without black (ignored pixels) and those taken."""
     for number in range(1, 2 * 256):
-        red = green = blue = 0
-        for bit in range(3):
-            red |= (number >> 3 * bit & 1) << 7 - bit
-            green |= (number >> 3 * bit + 1 & 1) << 7 - bit
-            blue |= (number >> 3 * bit + 2 & 1) << 7 - bit
-        if (red, green, blue) not in used and (red, green, blue) != (0, 0, 0):
-            yield red, green, blue
+        colour = voc_colour(number)
+        if colour not in used and colour != (0, 0, 0):
+            yield colour

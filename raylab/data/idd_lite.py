@@ -6,7 +6,9 @@ import os
 
 from raylab.data.base import IGNORE, ClassMap
 from raylab.data.decode import IdCoding
-from raylab.data.files import SPLITS, FileDataset, Layout, open_root
+from raylab.data.files import FileDataset
+from raylab.data.layout import Layout
+from raylab.data.source import Source, open_root
 
 CLASSES = ClassMap(
     names=("drivable", "non-drivable", "living things", "vehicles", "roadside objects", "far objects", "sky"),
@@ -29,23 +31,23 @@ class IddLite(FileDataset):
     An image's name is "<sequence>/<id>".
 
     Args:
-        root: folder that holds leftImg8bit and gtFine.
+        root: folder or URI that holds leftImg8bit and gtFine.
         strict: refuse to open with problems of folders or pairing; without it, `problems()` tells them.
 
     Raises:
         DataError: the root is missing, or `strict` and there are problems; it names all of them.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, strict: bool = True) -> None:
-        path = open_root(root, "idd_lite")
-        listed = {split: _LAYOUT.list_split(path, split) for split in SPLITS}
+    def __init__(self, root: str | os.PathLike[str] | Source, *, strict: bool = True) -> None:
+        source = open_root(root, "idd_lite")
+        entries, problems = _LAYOUT.list_splits(source)
         super().__init__(
             name="idd_lite",
-            root=path,
+            source=source,
             classes=CLASSES,
             coding=IdCoding(tuple(range(len(CLASSES))), (IGNORE,)),
             layout=_LAYOUT,
-            entries={split: entries for split, (entries, _) in listed.items()},
-            problems=[line for _, lines in listed.values() for line in lines],
+            entries=entries,
+            problems=problems,
             strict=strict,
         )

@@ -7,7 +7,6 @@ is atomic by itself), so a reader never meets half a file.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +16,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raylab.errors import StoreError
+from raylab.filesystem import first_line, open_file_system
+from raylab.filesystem import flush as _flush
 
 
 class Store:
@@ -36,12 +37,12 @@ class Store:
 
     def _open(self, create: bool) -> None:
         try:
-            self.fs, self.root = _file_system(self.uri)
+            self.fs, self.root = open_file_system(self.uri)
             kind = self.fs.get_file_info(self.root).type
             if create and kind == pafs.FileType.NotFound:
                 self.fs.create_dir(self.root, recursive=True)
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-            raise StoreError(f"storage: {self.uri} cannot be opened ({_first_line(error)})") from None
+            raise StoreError(f"storage: {self.uri} cannot be opened ({first_line(error)})") from None
         if kind == pafs.FileType.File:
             raise StoreError(f"storage: {self.uri} is a file; give a folder")
 
@@ -95,7 +96,7 @@ class Store:
         except FileNotFoundError:
             raise StoreError(f"{self.place(path)} is missing") from None
         except OSError as error:
-            raise StoreError(f"{self.place(path)} cannot be read ({_first_line(error)})") from None
+            raise StoreError(f"{self.place(path)} cannot be read ({first_line(error)})") from None
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file whole or not at all, in place of what was there.
@@ -114,7 +115,7 @@ class Store:
                 _flush(partial)
                 self.fs.move(partial, full)
         except OSError as error:
-            raise StoreError(f"{self.place(path)} cannot be written ({_first_line(error)})") from None
+            raise StoreError(f"{self.place(path)} cannot be written ({first_line(error)})") from None
 
     def read_json(self, path: str) -> Any:
         """A JSON file.
@@ -140,7 +141,7 @@ class Store:
         try:
             return pq.read_table(pa.BufferReader(self.read_bytes(path)))
         except pa.ArrowException as error:
-            raise StoreError(f"{self.place(path)} is no readable Parquet file ({_first_line(error)})") from None
+            raise StoreError(f"{self.place(path)} is no readable Parquet file ({first_line(error)})") from None
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a Parquet file."""
@@ -156,27 +157,8 @@ class Store:
         return f"{self.root.rstrip('/')}/{path}".rstrip("/")
 
 
-def _file_system(uri: str) -> tuple[pafs.FileSystem, str]:
-    if "://" not in uri:
-        return pafs.LocalFileSystem(), uri
-    try:
-        found: tuple[pafs.FileSystem, str] = pafs.FileSystem.from_uri(uri)
-        return found
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        import fsspec
-
-        fs, root = fsspec.core.url_to_fs(uri)
-        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), root
-
-
-def _flush(path: str) -> None:
-    # A file moved into place before its bytes are on the disk can be empty after a power cut.
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def open_at(place: str) -> tuple[Store, str]:
+    """The folder that a file at a path or URI lies in, and its name there."""
+    scheme, found, path = place.partition("://")
+    folder, slash, name = (path if found else place).rpartition("/")
+    return Store(f"{scheme}://{folder}" if found else folder or slash or ".", create=False), name

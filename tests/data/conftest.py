@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from raylab.data.camvid import PAINTED
 from tests.conftest import shared_folder
 
 SIDE = 64
@@ -28,6 +29,11 @@ def picture(seed: int, height: int = SIDE, width: int = SIDE) -> NDArray[np.uint
 
 def ids(seed: int, classes: int = 3, height: int = SIDE, width: int = SIDE) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, classes, (height, width), np.uint8)
+
+
+@pytest.fixture(name="save_palette")
+def save_palette_fixture() -> Callable[..., Path]:
+    return save_palette
 
 
 @pytest.fixture(name="save")
@@ -65,6 +71,79 @@ def idd_root(tmp_path: Path) -> Path:
             mask[0] = 255
             save(root / "gtFine" / split / f"{name}_label.png", mask)
             save(root / "gtFine" / split / f"{name}_inst_label.png", mask)
+    return root
+
+
+@pytest.fixture
+def painted_root(tmp_path: Path) -> Path:
+    """CamVid as it is handed around with masks in colours: a 64 x 64 mask holds every colour."""
+    root = tmp_path / "painted"
+    table = np.asarray([colour for group in PAINTED.values() for colour in group.values()] + [(0, 0, 0)], np.uint8)
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for number in range(count):
+            save(root / split / f"{number:04d}.png", picture(number))
+            save(root / f"{split}_labels" / f"{number:04d}_L.png", table[ids(number, 32)])
+    (root / "class_dict.csv").write_text("name,r,g,b\nAnimal,64,128,64\n")
+    return root
+
+
+@pytest.fixture
+def cityscapes_root(tmp_path: Path) -> Path:
+    root = tmp_path / "cityscapes"
+    for split, names in (("train", ("ulm/ulm_1", "aachen/aachen_2", "ulm/ulm_0")), ("val", ("lindau/lindau_7",))):
+        for seed, name in enumerate(names):
+            save(root / "leftImg8bit" / split / f"{name}_leftImg8bit.png", picture(seed))
+            mask = ids(seed, 34)
+            mask[0] = 255
+            for kind in ("labelIds", "instanceIds", "labelTrainIds", "color"):
+                value = mask if kind == "labelIds" else np.full_like(mask, 77)
+                save(root / "gtFine" / split / f"{name}_gtFine_{kind}.png", value)
+            (root / "gtFine" / split / f"{name}_gtFine_polygons.json").write_text("{}")
+    return root
+
+
+@pytest.fixture
+def gta5_root(tmp_path: Path) -> Path:
+    root = tmp_path / "gta5"
+    for number in range(1, 9):
+        save(root / "images" / f"{number:05d}.png", picture(number))
+        save_palette(root / "labels" / f"{number:05d}.png", ids(number, 35))
+    return root
+
+
+def save_palette(path: Path, array: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    image.putpalette([(7 * value) % 256 for value in range(768)])
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def voc_root(tmp_path: Path) -> Path:
+    """VOC2012 in a folder VOCdevkit: images of several sizes, those of SBD among them."""
+    root = tmp_path / "voc"
+    inner = root / "VOCdevkit" / "VOC2012"
+    lists = {
+        "train": ("2007_000032", "2007_000039"),
+        "val": ("2007_000033", "2007_000042"),
+        "trainval": ("2007_000032", "2007_000039", "2007_000033", "2007_000042"),
+        "train_aug": ("2007_000032", "2007_000039", "2008_000001"),
+    }
+    for seed, name in enumerate(sorted({name for names in lists.values() for name in names})):
+        height, width = 40 + 8 * seed, 64
+        save(inner / "JPEGImages" / f"{name}.jpg", picture(seed, height, width))
+        mask = ids(seed, 21, height, width)
+        mask[::7] = 255
+        if name in lists["trainval"]:
+            save_palette(inner / "SegmentationClass" / f"{name}.png", mask)
+        if name in lists["train_aug"]:
+            save(inner / "SegmentationClassAug" / f"{name}.png", np.roll(mask, 1, axis=1))
+    save(inner / "JPEGImages" / "2009_000001.jpg", picture(9))  # of another task: in no list
+    folder = inner / "ImageSets" / "Segmentation"
+    folder.mkdir(parents=True)
+    for name, names in lists.items():
+        (folder / f"{name}.txt").write_text("".join(f"{one}\n" for one in names))
     return root
 
 

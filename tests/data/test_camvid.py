@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import pickle
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from raylab.config import DataConfig
 from raylab.data import CamVid, SegmentationDataset, find_problems
+from raylab.data.camvid import CLASSES
 from raylab.errors import DataError
 
 
@@ -105,7 +107,7 @@ def test_one_pass_tells_structure_and_pixels(camvid_root, save, picture, ids):
     mask[:2, :5] = 44
     save(camvid_root / "trainannot" / "0002.png", mask)
     save(camvid_root / "valannot" / "0000.png", ids(0, 3, 32, 64))
-    problems = find_problems(SimpleNamespace(name="camvid", root=str(camvid_root)))
+    problems = find_problems(DataConfig(name="camvid", root=str(camvid_root)))
     assert all("\n" not in line for line in problems)
     no_mask, broken, unknown, sizes = problems
     assert "no mask" in no_mask
@@ -142,3 +144,35 @@ def test_real_camvid(real_data):
     shares = 100 * counts[[*range(11), 255]] / counts.sum()
     expected = [16.85, 23.26, 0.98, 31.66, 4.49, 9.72, 1.17, 1.13, 5.87, 0.64, 0.29, 3.95]
     np.testing.assert_allclose(shares, expected, atol=0.006)
+
+
+def test_painted_masks_are_read_as_segnets_classes(painted_root):
+    dataset = CamVid(painted_root)
+    assert dataset.image_names("train") == ["0000", "0001", "0002"]
+    assert dataset.classes == CLASSES
+    class_of = {
+        (128, 128, 128): 0, (128, 0, 0): 1, (192, 0, 128): 1, (0, 128, 64): 1, (64, 0, 64): 1, (64, 192, 0): 1,
+        (192, 192, 128): 2, (0, 0, 64): 2, (128, 64, 128): 3, (128, 0, 192): 3, (192, 0, 64): 3, (0, 0, 192): 4,
+        (64, 192, 128): 4, (128, 128, 192): 4, (128, 128, 0): 5, (192, 192, 0): 5, (192, 128, 128): 6,
+        (128, 128, 64): 6, (0, 64, 64): 6, (64, 64, 128): 7, (64, 0, 128): 8, (64, 128, 192): 8, (192, 128, 192): 8,
+        (192, 64, 128): 8, (128, 64, 64): 8, (64, 64, 0): 9, (192, 128, 64): 9, (64, 0, 192): 9, (64, 128, 64): 9,
+        (0, 128, 192): 10, (192, 0, 192): 10, (0, 0, 0): 255,
+    }  # fmt: skip
+    assert len(class_of) == 32
+    for index, name in enumerate(dataset.image_names("train")):
+        raw = np.asarray(Image.open(painted_root / "train_labels" / f"{name}_L.png"))
+        expected = [[class_of[tuple(pixel)] for pixel in row] for row in raw.tolist()]
+        np.testing.assert_array_equal(dataset.read_mask("train", index), expected)
+    assert dataset.problems() == []
+
+
+def test_painted_mask_with_an_unknown_colour_is_named(painted_root, save):
+    path = painted_root / "val_labels" / "0001_L.png"
+    raw = np.array(Image.open(path))
+    raw[0, :3] = (1, 2, 3)
+    save(path, raw)
+    (problem,) = CamVid(painted_root).problems()
+    assert problem.startswith(f"{path}: mask colours without a class: [1, 2, 3] (3 pixels)")
+    save(path, raw[..., 0])
+    (problem,) = CamVid(painted_root).problems()
+    assert "mask has mode L, colours (mode RGB) are expected; put masks of class ids into trainannot" in problem

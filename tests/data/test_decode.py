@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +10,7 @@ from PIL import Image
 from raylab.data import CamVid, decode
 from raylab.data.decode import ColourCoding, IdCoding
 from raylab.errors import DataError
+from raylab.filesystem import Folder
 
 CODING = IdCoding((0, 1, 2), (255,))
 
@@ -30,9 +29,9 @@ def test_ids_map_by_their_order(order, classes, ignored, mask):
     image = Image.fromarray(mask)
     if -1 in np.asarray(expected):
         with pytest.raises(DataError, match="mask ids without a class"):
-            coding.decode(image, Path("m.png"))
+            coding.decode(image, "m.png")
     else:
-        decoded = coding.decode(image, Path("m.png"))
+        decoded = coding.decode(image, "m.png")
         assert decoded.dtype == np.uint8
         np.testing.assert_array_equal(decoded, expected)
 
@@ -48,7 +47,7 @@ def test_colours_map_by_their_order(colours, ignored, random):
     skipped = colours[:ignored] if len(colours) > ignored else []
     table = np.asarray([*known, *skipped], np.uint8)
     pick = np.asarray([[random.randrange(len(table)) for _ in range(6)] for _ in range(4)])
-    decoded = ColourCoding(tuple(known), tuple(skipped)).decode(Image.fromarray(table[pick]), Path("m.png"))
+    decoded = ColourCoding(tuple(known), tuple(skipped)).decode(Image.fromarray(table[pick]), "m.png")
     np.testing.assert_array_equal(decoded, np.where(pick < len(known), pick, 255))
 
 
@@ -57,7 +56,7 @@ def test_colour_without_a_class_is_named():
     mask = np.full((4, 4, 3), (1, 2, 3), np.uint8)
     mask[0, 0] = (200, 0, 7)
     with pytest.raises(DataError, match=r"m\.png: mask colours without a class: \[200, 0, 7\] \(1 pixels\)"):
-        coding.decode(Image.fromarray(mask), Path("m.png"))
+        coding.decode(Image.fromarray(mask), "m.png")
 
 
 def test_palette_masks_give_their_indices(tmp_path, ids):
@@ -65,7 +64,7 @@ def test_palette_masks_give_their_indices(tmp_path, ids):
     palette.putdata(ids(3).ravel().tolist())
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     palette.save(tmp_path / "p.png")
-    np.testing.assert_array_equal(decode.read_mask(tmp_path / "p.png", CODING), ids(3))
+    np.testing.assert_array_equal(decode.read_mask(Folder(tmp_path).file("p.png"), CODING), ids(3))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_masks_of_another_mode(tmp_path, mode, words):
     path = tmp_path / "mask.png"
     Image.new(mode, (64, 64)).save(path)
     with pytest.raises(DataError) as caught:
-        decode.read_mask(path, CODING)
+        decode.read_mask(Folder(tmp_path).file("mask.png"), CODING)
     (line,) = caught.value.problems
     assert line.startswith(f"{path}: mask")
     assert words in line
@@ -91,7 +90,7 @@ def test_masks_of_another_mode(tmp_path, mode, words):
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])
 def test_images_of_any_8_bit_mode_become_rgb(tmp_path, mode):
     Image.new(mode, (30, 20)).save(tmp_path / "image.png")
-    decoded = decode.read_rgb(tmp_path / "image.png")
+    decoded = decode.read_rgb(Folder(tmp_path).file("image.png"))
     assert decoded.shape == (20, 30, 3)
     assert decoded.dtype == np.uint8
     assert decoded.flags.writeable
@@ -100,7 +99,7 @@ def test_images_of_any_8_bit_mode_become_rgb(tmp_path, mode):
 def test_16_bit_image_is_refused(tmp_path):
     Image.new("I;16", (8, 8)).save(tmp_path / "deep.tif")
     with pytest.raises(DataError, match="more than 8 bits a channel"):
-        decode.read_rgb(tmp_path / "deep.tif")
+        decode.read_rgb(Folder(tmp_path).file("deep.tif"))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -116,7 +115,7 @@ def test_damaged_files_never_give_another_error(tmp_path_factory, data, kind):
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     problems = []
     try:
-        assert decode.read_rgb(path).shape[2] == 3
+        assert decode.read_rgb(Folder(path.parent).file(path.name)).shape[2] == 3
     except DataError as error:
         problems = error.problems
     assert len(problems) <= 1

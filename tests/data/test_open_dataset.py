@@ -13,7 +13,7 @@ SCENES = SimpleNamespace(train_images=3, val_images=2, height=64, width=96, seed
 
 
 def config(name: str, root: object = None) -> SimpleNamespace:
-    return SimpleNamespace(name=name, root=None if root is None else str(root), synthetic=SCENES)
+    return SimpleNamespace(name=name, root=None if root is None else str(root), train_list="train", synthetic=SCENES)
 
 
 def test_opens_what_the_configuration_names(camvid_root, idd_root, folder_root):

@@ -1,0 +1,157 @@
+"""Where the images and masks of a data set lie below its root, and which of them belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+from raylab.data.base import Split
+from raylab.data.source import Source
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+MASK_EXTENSIONS = (".png",)
+
+
+class Entry(NamedTuple):
+    """An image and its mask, found by their common name.
+
+    Attributes:
+        name: path below the split's folder, without suffix and extension, with forward slashes.
+        image: the image's extension, None if there is no image of this name.
+        mask: the mask's extension, None if there is no mask of this name.
+    """
+
+    name: str
+    image: str | None
+    mask: str | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files lie below the root; `{split}` in a folder stands for the split's name.
+
+    Attributes:
+        images: folder of the images.
+        masks: folder of the masks.
+        image_suffix: what an image's stem ends with, beside the name it shares with its mask.
+        mask_suffix: the same for masks.
+        not_masks: suffix of other PNG files that lie among the masks.
+        image_extensions: in lower case, with the dot.
+    """
+
+    images: str
+    masks: str
+    image_suffix: str = ""
+    mask_suffix: str = ""
+    not_masks: str | None = None
+    image_extensions: tuple[str, ...] = IMAGE_EXTENSIONS
+
+    def image_path(self, split: Split, name: str, extension: str) -> str:
+        """Path of an image below the root."""
+        return f"{self.images.format(split=split)}/{name}{self.image_suffix}{extension}"
+
+    def mask_path(self, split: Split, name: str, extension: str) -> str:
+        """Path of a mask below the root."""
+        return f"{self.masks.format(split=split)}/{name}{self.mask_suffix}{extension}"
+
+    def list_splits(self, source: Source) -> tuple[dict[Split, list[Entry]], list[str]]:
+        """`list_split` of every split: the entries of each, and all problems."""
+        listed = {split: self.list_split(source, split) for split in SPLITS}
+        entries = {split: found for split, (found, _) in listed.items()}
+        return entries, [line for _, lines in listed.values() for line in lines]
+
+    def list_split(self, source: Source, split: Split) -> tuple[list[Entry], list[str]]:
+        """List and pair the files of a split.
+
+        Returns:
+            The entries, sorted bytewise by name, and a line for each problem of the folders and the pairing.
+        """
+        images, masks, problems = self._scan_both(source, split)
+        if images is None or masks is None:
+            # With a folder missing every file of the other would be named; the folder says it all.
+            return [Entry(name, ext, None) for name, ext in _sorted(images or {})], problems
+        entries = [Entry(name, images.get(name), masks.get(name)) for name, _ in _sorted({**images, **masks})]
+        for name, image, mask in entries:
+            if image is not None and mask is None:
+                want = source.place(self.mask_path(split, name, MASK_EXTENSIONS[0]))
+                have = source.place(self.image_path(split, name, image))
+                problems.append(f"{have}: no mask; add {want} or remove the image")
+            elif image is None and mask is not None:
+                want = source.place(self.image_path(split, name, self.image_extensions[0]))
+                have = source.place(self.mask_path(split, name, mask))
+                problems.append(f"{have}: no image; add {want} or remove the mask")
+        if not images:
+            kinds = ", ".join(f"*{self.image_suffix}{extension}" for extension in self.image_extensions)
+            folder = source.place(self.images.format(split=split))
+            problems.append(f"{folder}: no images in the {split} split; add files named {kinds}")
+        return entries, problems
+
+    def list_named(
+        self, source: Source, split: Split, names: Sequence[str], listed_in: str
+    ) -> tuple[list[Entry], list[str]]:
+        """Find the files of the images that a list names; others are passed over.
+
+        Args:
+            source: the root.
+            split: of the list.
+            names: of its images.
+            listed_in: what messages call the list.
+
+        Returns:
+            The entries, sorted bytewise by name, and a line for each folder or file that is missing.
+        """
+        images, masks, problems = self._scan_both(source, split)
+        entries = []
+        for name in sorted(set(names), key=os.fsencode):
+            entry = Entry(name, (images or {}).get(name), (masks or {}).get(name))
+            entries.append(entry)
+            wanted = []
+            if images is not None and entry.image is None:
+                wanted.append(self.image_path(split, name, self.image_extensions[0]))
+            if masks is not None and entry.mask is None:
+                wanted.append(self.mask_path(split, name, MASK_EXTENSIONS[0]))
+            problems += [f"{source.place(path)}: the file is missing, but {listed_in} names it; restore it or take "
+                         f"{name} off the list" for path in wanted]  # fmt: skip
+        return entries, problems
+
+    def _scan_both(
+        self, source: Source, split: Split
+    ) -> tuple[dict[str, str] | None, dict[str, str] | None, list[str]]:
+        problems: list[str] = []
+        image_folder, mask_folder = (part.format(split=split) for part in (self.images, self.masks))
+        images = _scan(source, image_folder, self.image_suffix, self.image_extensions, None, problems)
+        masks = _scan(source, mask_folder, self.mask_suffix, MASK_EXTENSIONS, self.not_masks, problems)
+        return images, masks, problems
+
+
+def _sorted(found: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted(found.items(), key=lambda item: os.fsencode(item[0]))
+
+
+def _scan(
+    source: Source, folder: str, suffix: str, extensions: Sequence[str], excluded: str | None, problems: list[str]
+) -> dict[str, str] | None:
+    """Names and extensions of the files below a folder; None if there is no such folder."""
+    if not source.is_folder(folder):
+        problems.append(f"{source.place(folder)}: the folder is missing; create it or correct data.root")
+        return None
+    found: dict[str, str] = {}
+    files, errors = source.walk(folder)
+    problems += [f"{error.filename}: the folder cannot be read ({error.strerror}); correct its permissions"
+                 for error in errors]  # fmt: skip
+    for path in files:
+        below, slash, file = path.rpartition("/")
+        stem, extension = os.path.splitext(file)
+        if file.startswith(".") or extension.lower() not in extensions or not stem.endswith(suffix):
+            continue
+        if excluded is not None and stem.endswith(excluded):
+            continue
+        name = f"{below}{slash}{stem.removesuffix(suffix)}"
+        if name in found:
+            place = source.place(f"{folder}/{path}")
+            problems.append(f"{place}: {stem}{found[name]} has the same name without extension; remove one of them")
+        found.setdefault(name, extension)
+    return found

@@ -1,0 +1,192 @@
+"""Packing: the files of a data set into Parquet shards (`raylab.data.packed` says what lies where)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raylab.data import open_dataset
+from raylab.data.base import Split
+from raylab.data.files import FileDataset, Fingerprint
+from raylab.data.layout import SPLITS
+from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
+from raylab.data.shards import BYTES, ShardWriter
+from raylab.data.source import Source, open_folder
+from raylab.errors import DataError
+from raylab.filesystem import Folder, absolute, first_line
+
+if TYPE_CHECKING:
+    from raylab.config import DataConfig
+
+SHARD_BYTES = 128 * 2**20
+"""A shard is closed before it grows beyond this."""
+GROUP_BYTES = 2**18
+"""A row group is closed once it holds this much: reading one image reads one column of one group."""
+_READ_TOGETHER = 16
+
+
+def pack_config(config: DataConfig, output: str, tell: Callable[[str], None]) -> str:
+    """Pack the data set that a configuration names.
+
+    Args:
+        config: name, root and, for VOC 2012, the list of the pool.
+        output: folder or URI.
+        tell: takes a line after each shard.
+
+    Returns:
+        A sentence that says what lies where.
+
+    Raises:
+        DataError: as `pack_dataset` and `raylab.data.open_dataset`, or the data set is generated, not stored.
+    """
+    dataset = open_dataset(config)
+    if not isinstance(dataset, FileDataset):
+        raise DataError(f"data.name: {config.name} is generated, there are no files to pack; choose a stored data set")
+    manifest = pack_dataset(dataset, output, config.train_list, tell)
+    images, mebibytes = manifest["images"], sum(one["bytes"] for one in manifest["shards"]) / 2**20
+    place = absolute(output)
+    return (
+        f"{config.name}: {images['train']} training and {images['val']} validation images, {mebibytes:.1f} MiB, lie in "
+        f"{place}; use it as data.root"
+    )
+
+
+def pack_dataset(
+    dataset: FileDataset,
+    output: str,
+    train_list: str = "train",
+    tell: Callable[[str], None] = print,
+    shard_bytes: int = SHARD_BYTES,
+    group_bytes: int = GROUP_BYTES,
+) -> dict[str, Any]:
+    """Write a data set's files, byte for byte, as Parquet shards; the manifest comes last.
+
+    Args:
+        dataset: opened without problems.
+        output: folder or URI; what an unfinished pack left there is replaced.
+        train_list: that the pool was opened with.
+        tell: takes a line after each shard.
+        shard_bytes: that no shard holds more of, unless a single image does.
+        group_bytes: of images and masks after which a row group is closed.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: a file cannot be read, an image and its mask differ in size, `output` holds something else or cannot
+            be written.
+    """
+    target = open_folder(output, "output")
+    try:
+        _check_output(target)
+        sizes = {split: _checked_sizes(dataset, split) for split in SPLITS}
+        for path in target.walk(SHARDS)[0]:
+            target.delete(f"{SHARDS}/{path}")
+        total = sum(len(found) for found in sizes.values())
+        manifest = _write(dataset, sizes, ShardWriter(target, tell, shard_bytes, group_bytes, total))
+        manifest |= {"name": dataset.name, "train_list": train_list}
+        target.write_bytes(MANIFEST, (json.dumps(manifest) + "\n").encode())
+    except OSError as error:
+        raise DataError(f"{target.uri}: cannot be written ({first_line(error)}); choose another output") from None
+    return manifest
+
+
+def _write(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], writer: ShardWriter) -> dict[str, Any]:
+    """Write shards and index, and give the manifest of them."""
+    fingerprint = _write_rows(dataset, sizes, writer)
+    return {
+        "version": VERSION,
+        "images": {split: len(sizes[split]) for split in SPLITS},
+        "classes": dict(zip(dataset.classes.names, dataset.classes.colours, strict=True)),
+        "masks": dataset.coding.key().decode() if dataset.coding is not None else "",
+        "fingerprint": fingerprint,
+        "files": {path: wrap(_read(dataset.source, path)) for path in dataset.side_files},
+        "index": writer.write_index(),
+        "shards": writer.shards,
+    }
+
+
+def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], writer: ShardWriter) -> str:
+    """Write all images and masks; returns the fingerprint of what was written."""
+    fingerprint = Fingerprint(dataset)
+    for split in SPLITS:
+        fingerprint.begin(split, 2 * len(sizes[split]))
+        for row in _rows(dataset, split, sizes[split]):
+            for kind in BYTES:
+                content = row[kind]
+                fingerprint.add(row[f"{kind}_path"], len(content), hashlib.sha256(content).digest())
+            writer.add(row)
+        writer.close_shard()
+    return fingerprint.hexdigest()
+
+
+def _check_output(target: Folder) -> None:
+    """Refuse a place where a finished pack or something else lies."""
+    names = target.names()
+    if MANIFEST in names:
+        raise DataError(f"{target.uri}: a packed set lies there already; use it as data.root, or choose another output")
+    if other := [name for name in names if name not in (INDEX, SHARDS) and not name.startswith(".writing-")]:
+        raise DataError(f"{target.uri}: holds other files ({other[0]} the first); choose an empty folder as output")
+
+
+def _checked_sizes(dataset: FileDataset, split: Split) -> NDArray[np.int32]:
+    """(images, 2) heights and widths, once image and mask agree on them and their names can be stored."""
+    images, masks = dataset.image_sizes(split), dataset.mask_sizes(split)
+    paths = dataset.paths(split)
+    problems = []
+    for index in np.flatnonzero((images != masks).any(axis=1)).tolist():
+        image, mask = (dataset.source.file(path) for path in paths[index])
+        (height, width), (mask_height, mask_width) = images[index], masks[index]
+        problems.append(
+            f"{mask}: mask is {mask_width}x{mask_height}, but its image {image} is {width}x{height} (width x height); "
+            "save both at one size"
+        )
+    for pair in paths:
+        problems += [f"{dataset.source.place(path)!a}: the file's name is no UTF-8; rename it"
+                     for path in pair if _is_no_utf8(path)]  # fmt: skip
+    if problems:
+        raise DataError(problems)
+    return images
+
+
+def _is_no_utf8(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _rows(dataset: FileDataset, split: Split, sizes: NDArray[np.int32]) -> Iterator[dict[str, Any]]:
+    """The rows of a split, in the order of its names; files are read ahead in threads, a few at a time."""
+    names, paths = dataset.image_names(split), dataset.paths(split)
+    with ThreadPoolExecutor(_READ_TOGETHER) as pool:
+        for start in range(0, len(names), _READ_TOGETHER // 2):
+            part = range(start, min(start + _READ_TOGETHER // 2, len(names)))
+            flat = [path for index in part for path in paths[index]]
+            contents = list(pool.map(lambda path: _read(dataset.source, path), flat))
+            for place, index in enumerate(part):
+                yield {
+                    "split": split,
+                    "name": names[index],
+                    "image_path": paths[index][0],
+                    "image": contents[2 * place],
+                    "mask_path": paths[index][1],
+                    "mask": contents[2 * place + 1],
+                    "height": int(sizes[index, 0]),
+                    "width": int(sizes[index, 1]),
+                }
+
+
+def _read(source: Source, path: str) -> bytes:
+    try:
+        return source.read_bytes(path)
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise DataError(f"{source.place(path)}: cannot be read ({reason}); restore the file") from None

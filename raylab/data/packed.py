@@ -1,0 +1,253 @@
+"""A packed data set: the files of a raw one, byte for byte, in Parquet shards that read well from anywhere.
+
+raylab-pack.json     the manifest, written last: without it there is no packed set
+index.parquet        a row an image: its files' paths, its size, the shard, row group and row it lies in
+shards/*.parquet     a row an image: split, name, image_path, image, mask_path, mask (the files' bytes), height, width
+
+A `PackedFolder` shows these as the folder they came from, so every data set opens, lists, decodes and digests them as
+it does raw files.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import threading
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raylab.errors import DataError
+from raylab.filesystem import Folder, first_line
+
+MANIFEST = "raylab-pack.json"
+INDEX = "index.parquet"
+SHARDS = "shards"
+VERSION = 1
+FIRST_SHARD = f"{SHARDS}/train-00000.parquet"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An image or mask of a packed set; as a string it is its shard and its path in the raw set.
+
+    Attributes:
+        folder: the packed set.
+        path: of the file in the raw set.
+        row: of the index.
+        column: of the shard, `image` or `mask`.
+        shape: height and width.
+    """
+
+    folder: PackedFolder
+    path: str
+    row: int
+    column: str
+    shape: tuple[int, int] | None
+
+    def __str__(self) -> str:
+        return self.folder.place(self.path)
+
+    def open(self, whole: bool = True) -> IO[bytes]:
+        """The file's bytes; they are always read as a whole.
+
+        Raises:
+            FileNotFoundError: the set holds no such file.
+            DataError: the shard is missing or damaged.
+        """
+        return io.BytesIO(self.folder.read_cell(self))
+
+
+class PackedFolder:
+    """The files of a packed set by the paths they had in the raw one. Pickles as its place.
+
+    Args:
+        folder: that holds the manifest.
+
+    Attributes:
+        manifest: what `raylab pack` wrote: name, train_list, fingerprint, shards.
+        local: reading a file costs no request over a network.
+
+    Raises:
+        DataError: manifest or index is missing, damaged or of another version.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.local = folder.local
+        self.manifest = _read_manifest(folder)
+        self._side_files = {path: _unwrap(value) for path, value in self.manifest["files"].items()}
+        self._read_index()
+        self._footers: dict[int, pq.FileMetaData] = {}
+        self._damage: dict[int, str] = {}
+        self._last = threading.local()
+
+    def __getstate__(self) -> Folder:
+        return self.folder
+
+    def __setstate__(self, folder: Folder) -> None:
+        self.__init__(folder)  # type: ignore[misc]
+
+    def _read_index(self) -> None:
+        entry = self.manifest["index"]
+        try:
+            content = self.folder.read_bytes(INDEX)
+            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise OSError("its bytes are not those that were packed")
+            columns: dict[str, list[Any]] = pq.read_table(pa.BufferReader(content)).to_pydict()
+        except (OSError, pa.ArrowException) as error:
+            place = self.folder.place(INDEX)
+            raise DataError(f"{place}: cannot be read ({first_line(error)}); restore it or pack again") from None
+        self._place = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
+        self._shapes = list(zip(columns["height"], columns["width"], strict=True))
+        self._cells: dict[str, tuple[int, str]] = {}
+        for column in ("image", "mask"):
+            self._cells.update({path: (row, column) for row, path in enumerate(columns[f"{column}_path"])})
+        self._paths = sorted([*self._cells, *self._side_files])
+        self._folders = {""}
+        for path in self._paths:
+            while path := path.rpartition("/")[0]:
+                self._folders.add(path)
+
+    def place(self, path: str = "") -> str:
+        """What to tell a person: the shard that a path of the raw set lies in, and the path."""
+        if not path:
+            return self.folder.uri
+        where = self._shard(self._cells[path][0])["path"] if path in self._cells else ""
+        return f"{self.folder.place(where)} ({path})"
+
+    def is_folder(self, path: str = "") -> bool:
+        """Whether the raw set has such a folder, with files in it."""
+        return path in self._folders
+
+    def is_file(self, path: str) -> bool:
+        """Whether the raw set has such a file."""
+        return path in self._cells or path in self._side_files
+
+    def walk(self, path: str = "") -> tuple[list[str], list[OSError]]:
+        """Files below a folder of the raw set, relative to it; there are no errors."""
+        start = f"{path}/" if path else ""
+        return [one.removeprefix(start) for one in self._paths if one.startswith(start)], []
+
+    def file(self, path: str) -> Cell:
+        """An image or mask."""
+        row, column = self._cells.get(path, (-1, ""))
+        return Cell(self, path, row, column, self._shapes[row] if column else None)
+
+    def read_bytes(self, path: str) -> bytes:
+        """A file of the raw set.
+
+        Raises:
+            FileNotFoundError: the set holds no such file.
+            DataError: the shard is missing or damaged.
+        """
+        return self._side_files[path] if path in self._side_files else self.read_cell(self.file(path))
+
+    def read_cell(self, cell: Cell) -> bytes:
+        """The bytes of an image or mask; reads one column of one row group.
+
+        Raises:
+            FileNotFoundError: the set holds no such file.
+            DataError: the shard is missing or damaged.
+        """
+        if not cell.column:
+            raise FileNotFoundError(cell.path)
+        shard, group, row = self._place[cell.row]
+        # Neighbours are often asked for one after the other, as in evaluation.
+        key, values = getattr(self._last, cell.column, (None, None))
+        if key != (shard, group):
+            values = self._read_group(shard, group, cell.column)
+            setattr(self._last, cell.column, ((shard, group), values))
+        assert values is not None
+        content: bytes = values[row].as_py()
+        return content
+
+    def _read_group(self, shard: int, group: int, column: str) -> pa.ChunkedArray:
+        if shard in self._damage:
+            raise DataError(self._damage[shard])
+        path = self.manifest["shards"][shard]["path"]
+        try:
+            with self.folder.fs.open_input_file(self.folder.full(path)) as file:
+                parquet = pq.ParquetFile(file, metadata=self._footers.get(shard), page_checksum_verification=True)
+                self._footers[shard] = parquet.metadata
+                return parquet.read_row_group(group, columns=[column], use_threads=False).column(0)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(self._damaged(shard, first_line(error))) from None
+
+    def find_damage(self) -> list[str]:
+        """A line for each shard whose bytes are not those that were packed; reads all of them."""
+        for number, entry in enumerate(self.manifest["shards"]):
+            try:
+                with self.folder.fs.open_input_stream(self.folder.full(entry["path"])) as file:
+                    digest = hashlib.sha256()
+                    while block := file.read(1 << 20):
+                        digest.update(block)
+            except OSError as error:
+                reason = "it is missing" if isinstance(error, FileNotFoundError) else first_line(error)
+                self._damage[number] = self._damaged(number, reason)
+                continue
+            if digest.hexdigest() != entry["sha256"]:
+                self._damage[number] = self._damaged(number, "its bytes are not those that were packed")
+        return list(self._damage.values())
+
+    def _damaged(self, shard: int, reason: str) -> str:
+        place = self.folder.place(self.manifest["shards"][shard]["path"])
+        return f"{place}: the shard cannot be read ({reason}); restore it or pack again"
+
+    def _shard(self, row: int) -> dict[str, Any]:
+        entry: dict[str, Any] = self.manifest["shards"][self._place[row][0]]
+        return entry
+
+
+def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | None:
+    """A folder as a packed set, or None where it holds none.
+
+    Args:
+        folder: the root that the configuration names.
+        name: of the data set that is expected.
+        train_list: that is expected.
+
+    Raises:
+        DataError: it is of another data set or list, unfinished or damaged.
+    """
+    if not folder.is_file(MANIFEST):
+        if folder.is_file(FIRST_SHARD):
+            raise DataError(f"{folder.uri}: an unfinished pack (no {MANIFEST}); run raylab pack again")
+        return None
+    packed = PackedFolder(folder)
+    for field, wanted in (("name", name), ("train_list", train_list)):
+        if (found := packed.manifest[field]) != wanted:
+            raise DataError(
+                f"{folder.uri}: packed with data.{field} {found!r}, not {wanted!r}; set data.{field} to {found} or "
+                "data.root to another folder"
+            )
+    return packed
+
+
+def _read_manifest(folder: Folder) -> dict[str, Any]:
+    place = folder.place(MANIFEST)
+    try:
+        manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
+        version = manifest["version"]
+        manifest["name"], manifest["train_list"], manifest["index"]["sha256"], manifest["files"], manifest["shards"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{place}: no manifest of a packed set ({first_line(error)}); pack again") from None
+    if version != VERSION:
+        raise DataError(f"{place}: version {version} of the packed format, {VERSION} is read here; pack again")
+    return manifest
+
+
+def wrap(content: bytes) -> dict[str, str]:
+    """A small file as JSON: as text where it is text."""
+    try:
+        return {"text": content.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode("ascii")}
+
+
+def _unwrap(value: dict[str, str]) -> bytes:
+    return value["text"].encode("utf-8") if "text" in value else base64.b64decode(value["base64"])

@@ -1,0 +1,34 @@
+"""Packing in the tests, and what it means that two data sets are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from raylab.config import DataConfig
+from raylab.data import FileDataset, open_dataset
+from raylab.data.pack import pack_dataset
+
+
+def dataset_of(config: DataConfig) -> FileDataset:
+    dataset = open_dataset(config)
+    assert isinstance(dataset, FileDataset)
+    return dataset
+
+
+def packed(config: DataConfig, output: Path | str, **bounds: int) -> DataConfig:
+    pack_dataset(dataset_of(config), str(output), config.train_list, lambda line: None, **bounds)
+    return config.model_copy(update={"root": str(output)})
+
+
+def assert_equal(raw: DataConfig, other: DataConfig, pixels: slice = slice(None)) -> None:
+    one, two = dataset_of(raw), dataset_of(other)
+    assert one.classes == two.classes
+    for split in ("train", "val"):
+        assert one.image_names(split) == two.image_names(split)
+        np.testing.assert_array_equal(one.image_sizes(split), two.image_sizes(split))
+        for index in range(len(one.image_names(split)))[pixels]:
+            np.testing.assert_array_equal(one.read_image(split, index), two.read_image(split, index))
+            np.testing.assert_array_equal(one.read_mask(split, index), two.read_mask(split, index))
+    assert one.fingerprint() == two.fingerprint()

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.io import savemat
+
+from raylab.cli import main
+from raylab.config import DataConfig
+from raylab.data import find_problems
+from raylab.regions import RegionGrid
+from tests.configs import tiny_run
+from tests.conftest import shared_folder
+from tests.data.packing import assert_equal, dataset_of, packed
+
+SETS = ["camvid", "painted", "idd_lite", "cityscapes", "voc2012", "train_aug", "gta5", "split.mat", "folder"]
+
+
+@pytest.fixture
+def config(request, tmp_path) -> DataConfig:
+    """A data set by its name, or by what is special about it."""
+    fixtures = {"idd_lite": "idd_root", "voc2012": "voc_root", "train_aug": "voc_root", "split.mat": "gta5_root"}
+    root = request.getfixturevalue(fixtures.get(request.param, f"{request.param}_root"))
+    if request.param == "split.mat":
+        savemat(root / "split.mat", {"trainIds": [1, 2, 5, 7], "valIds": [4, 8]})
+    name = {"painted": "camvid", "train_aug": "voc2012", "split.mat": "gta5"}.get(request.param, request.param)
+    return DataConfig(name=name, root=str(root), train_list="train_aug" if request.param == "train_aug" else "train")
+
+
+@pytest.mark.parametrize("config", SETS, indirect=True)
+def test_packed_is_the_same_data(config, tmp_path):
+    other = packed(config, tmp_path / "packed", shard_bytes=100_000, group_bytes=20_000)
+    assert_equal(config, other)
+    assert find_problems(other) == []
+    manifest = json.loads((tmp_path / "packed" / "raylab-pack.json").read_text())
+    assert manifest["fingerprint"] == dataset_of(config).fingerprint()
+    assert manifest["name"] == config.name
+
+
+def test_packed_needs_nothing_of_the_raw_set_and_may_move(camvid_root, tmp_path):
+    config = DataConfig(name="camvid", root=str(camvid_root))
+    fingerprint = dataset_of(config).fingerprint()
+    packed(config, tmp_path / "packed")
+    camvid_root.rename(tmp_path / "away")
+    (tmp_path / "packed").rename(tmp_path / "elsewhere")
+    moved = DataConfig(name="camvid", root=str(tmp_path / "elsewhere"))
+    assert dataset_of(moved).fingerprint() == fingerprint
+
+
+def test_packed_set_can_be_packed_again(camvid_root, tmp_path):
+    raw = DataConfig(name="camvid", root=str(camvid_root))
+    assert_equal(raw, packed(packed(raw, tmp_path / "packed"), f"file://{tmp_path}/again", shard_bytes=1))
+
+
+@pytest.mark.parametrize("config", ["folder"], indirect=True)
+def test_split_by_dataset_yaml_is_kept(config, tmp_path):
+    root = Path(config.root)
+    for part in ("images", "masks"):
+        for split in ("train", "val"):
+            for file in (root / part / split).iterdir():
+                file.rename(root / part / file.name)
+            (root / part / split).rmdir()
+    text = (root / "dataset.yaml").read_text()
+    (root / "dataset.yaml").write_text(f"{text}val: [e, a]  # by hand\n")
+    assert_equal(config, packed(config, tmp_path / "packed"))
+
+
+def test_shards_hold_the_bytes_of_the_files_and_are_bounded(camvid_root, tmp_path):
+    packed(DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed", shard_bytes=40_000, group_bytes=1)
+    shards = sorted((tmp_path / "packed" / "shards").iterdir())
+    assert [shard.name for shard in shards] == ["train-00000.parquet", "train-00001.parquet", "val-00000.parquet"]
+    rows = [row for shard in shards for row in pq.read_table(shard).to_pylist()]
+    assert len(rows) == 5
+    for row in rows:
+        assert row["image"] == (camvid_root / row["image_path"]).read_bytes()
+        assert row["mask"] == (camvid_root / row["mask_path"]).read_bytes()
+        assert (row["height"], row["width"]) == (64, 64)
+    for shard in shards:
+        footer = pq.read_metadata(shard)
+        assert footer.num_row_groups == footer.num_rows  # one image can be read alone
+        assert shard.stat().st_size < 50_000
+
+
+def test_reads_one_row_group_of_one_column(camvid_root, tmp_path, monkeypatch):
+    other = packed(DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed", group_bytes=1)
+    dataset = dataset_of(other)
+    asked = []
+    read = pq.ParquetFile.read_row_group
+
+    def noted(self: pq.ParquetFile, group: int, columns: list[str], **options: object) -> object:
+        asked.append((group, columns))
+        return read(self, group, columns=columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", noted)
+    dataset.image_sizes("train")
+    dataset.read_mask("train", 1)
+    assert asked == [(1, ["mask"])]
+
+
+def test_pickles_small_and_is_read_in_a_forked_process(camvid_root, tmp_path):
+    dataset = dataset_of(packed(DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"))
+    image = dataset.read_image("val", 0)
+    blob = pickle.dumps(dataset)
+    assert len(blob) < 4000
+    np.testing.assert_array_equal(pickle.loads(blob).read_image("val", 0), image)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        again = pool.apply_async(dataset.read_mask, ("val", 1)).get(60)
+    np.testing.assert_array_equal(again, dataset.read_mask("val", 1))
+
+
+def test_training_sees_the_same_crops(camvid_root, tmp_path):
+    from raylab.training.crops import Crops
+    from raylab.training.job import training_job
+
+    def crops(data: DataConfig) -> list[tuple[np.ndarray, np.ndarray]]:
+        config = tiny_run(data=data)
+        grid = RegionGrid(dataset_of(data).image_sizes("train"), config.regions.size)
+        drawn = Crops(training_job(config, grid, 11, np.arange(0, 40, 2)), np.zeros(3, np.uint8))
+        return [(drawn[k][0].numpy(), drawn[k][1].numpy()) for k in range(8)]
+
+    raw = DataConfig(name="camvid", root=str(camvid_root))
+    for one, two in zip(crops(raw), crops(packed(raw, tmp_path / "packed")), strict=True):
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[1], two[1])
+    assert tiny_run(data=raw).identity() == tiny_run(data=raw.model_copy(update={"root": "elsewhere"})).identity()
+
+
+# The command, and real data
+
+
+def test_command(camvid_root, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--name", "camvid", "--root", camvid_root.name]
+    main(["pack", *options, "--output", "packed"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("3 of 5 images, shards/train-00000.parquet: 0.0 MiB")
+    assert lines[-1].startswith("camvid: 3 training and 2 validation images, 0.1 MiB, lie in ")
+    assert lines[-1].endswith(f"{tmp_path}/packed; use it as data.root")
+    main(["check", "--name", "camvid", "--root", "packed"])
+    assert capsys.readouterr().out == "camvid: 3 training and 2 validation images, no problems\n"
+    with pytest.raises(SystemExit):
+        main(["pack", *options])
+    expected = "error: output: nothing says where the packed set goes; give --output FOLDER-OR-URI\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("name", ["camvid", "idd_lite"])
+def test_real_data(name, tmp_path):
+    raw = DataConfig(name=name, root=str(shared_folder(f"data/{name}")))
+    assert_equal(raw, packed(raw, tmp_path / "packed"), slice(None, None, 40))
