@@ -1,6 +1,8 @@
-"""What a study found, for a person: the table, the figures, and one page that holds them."""
+"""What a study found, for a person: the tables, the figures, and one page that holds them."""
 
-from raylab.report.aggregate import Study, format_table, read_study
+from raylab.report.aggregate import Study, read_study
 from raylab.report.html import write_report
+from raylab.report.paper import Quote, paper_table
+from raylab.report.tables import format_table
 
-__all__ = ["Study", "format_table", "read_study", "write_report"]
+__all__ = ["Quote", "Study", "format_table", "paper_table", "read_study", "write_report"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from pydantic import ValidationError
@@ -15,8 +13,10 @@ from pydantic import ValidationError
 from raylab.config import RunConfig, StudyConfig
 from raylab.errors import StoreError
 from raylab.store import RoundStore, RunStore, Store
+from raylab.store.studies import study_path
 
 STAGES = ("train", "evaluate", "score", "select")
+UNITS = {"regions": "labelled regions", "pixels": "labelled pixels", "clicks": "clicks"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Point:
 
     Attributes:
         round: t.
-        labelled_regions: budget, cumulative.
+        budget: of rounds 0 .. t together, in the study's unit; what a round did not spend is the next one's.
+        labelled_regions: cumulative.
         labelled_pixels: percent of the pool's pixels.
         annotated_images: images with at least one labelled region.
         miou: in 0..1.
@@ -35,6 +36,7 @@ class Point:
     """
 
     round: int
+    budget: int
     labelled_regions: int
     labelled_pixels: float
     annotated_images: int
@@ -69,7 +71,8 @@ class CurvePoint:
     """All seeds of a strategy at one budget.
 
     Attributes:
-        labelled_regions: the budget.
+        budget: in the study's unit.
+        labelled_regions: mean over seeds; the budget itself where that counts regions.
         labelled_pixels: percent, mean over seeds.
         annotated_images: mean over seeds.
         mious: one a seed, in the order of the seeds.
@@ -77,7 +80,8 @@ class CurvePoint:
         iou: by class, mean over the seeds in which it occurs.
     """
 
-    labelled_regions: int
+    budget: int
+    labelled_regions: float
     labelled_pixels: float
     annotated_images: float
     mious: tuple[float, ...]
@@ -113,17 +117,29 @@ class Study:
         config: of the study.
         runs: in the order of the grid, unfinished ones as far as they got.
         supervised: mIoU of every finished training on all masks.
+        supervised_iou: by class, mean over those trainings.
     """
 
     name: str
     config: StudyConfig
     runs: tuple[RunResult, ...]
     supervised: tuple[float, ...]
+    supervised_iou: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def bound(self) -> float | None:
         """Mean mIoU of training on all masks; None where that was not done."""
         return fmean(self.supervised) if self.supervised else None
+
+    @property
+    def unit(self) -> str:
+        """What a budget counts, in words."""
+        return UNITS[self.config.run.budget.unit]
+
+    @property
+    def by_pixels(self) -> bool:
+        """Whether figures are drawn over the percentage of labelled pixels: regions of several sizes are not alike."""
+        return len(self.region_sizes) > 1 and self.config.run.budget.unit == "regions"
 
     @property
     def strategies(self) -> list[str]:
@@ -156,13 +172,15 @@ def read_study(store: Store, name: str) -> Study:
             is damaged.
     """
     config = study_config(store, name)
-    folders = store.read_json(_study_path(name)).get("supervised", [])
-    records = [RoundStore(store, folder).record("train") for folder in folders]
+    folders = store.read_json(study_path(name)).get("supervised", [])
+    found = [RoundStore(store, folder).record("train") for folder in folders]
+    records = [record for record in found if record]
     return Study(
         name=name,
         config=config,
         runs=tuple(_read_run(store, run) for run in config.runs()),
-        supervised=tuple(float(record["miou"]) for record in records if record),
+        supervised=tuple(float(record["miou"]) for record in records),
+        supervised_iou=_mean_iou([record["iou"] for record in records]),
     )
 
 
@@ -176,9 +194,9 @@ def study_config(store: Store, name: str) -> StudyConfig:
     Raises:
         StoreError: there is no such study, or its configuration is not readable by this raylab.
     """
-    path = _study_path(name)
+    path = study_path(name)
     if not store.exists(path):
-        there = [other for other in store.list("studies") if store.exists(_study_path(other))]
+        there = [other for other in store.list("studies") if store.exists(study_path(other))]
         known = f"studies there: {', '.join(there)}" if there else "no study lies under this storage root"
         raise StoreError(f"{store.place(path)} is missing; {known}")
     try:
@@ -188,112 +206,13 @@ def study_config(store: Store, name: str) -> StudyConfig:
         raise StoreError(f"{store.place(path)} is no study of this version of raylab ({reason})") from None
 
 
-def points_csv(study: Study) -> str:
-    """Every point of every run, one line each."""
-    classes = list(dict.fromkeys(name for run in study.runs for point in run.points for name in point.iou))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    first = ["strategy", "region_size", "seed", "round"]
-    measured = ["labelled_regions", "labelled_pixels_percent", "annotated_images", "miou"]
-    costs = [f"{kind}.{stage}" for kind in ("seconds", "peak_memory_bytes") for stage in STAGES]
-    writer.writerow([*first, *measured, *(f"iou.{name}" for name in classes), *costs, "run"])
-    for run in study.runs:
-        config = run.config
-        for p in run.points:
-            key = [config.strategy.label, config.regions.size, config.seed, p.round]
-            values = [p.labelled_regions, p.labelled_pixels, p.annotated_images, p.miou, *map(p.iou.get, classes)]
-            writer.writerow([*key, *values, *map(p.seconds.get, STAGES), *map(p.peak_memory.get, STAGES), config.label])
-    return out.getvalue()
-
-
-def format_table(study: Study) -> str:
-    """The result as aligned text: one line a strategy and budget, mIoU in percent.
-
-    Seeds are given as mean ± sample standard deviation (number of seeds).
-    """
-    sizes = len(study.region_sizes) > 1
-    columns: list[tuple[str, Callable[[Curve, CurvePoint], str]]] = [
-        ("regions", lambda _, p: f"{p.labelled_regions:,}"),
-        ("pixels %", lambda _, p: f"{p.labelled_pixels:.1f}"),
-        ("images", lambda _, p: f"{p.annotated_images:,.1f}".removesuffix(".0")),
-        ("mIoU %", lambda _, p: f"{100 * p.mean:.1f}"),
-        ("± std", lambda _, p: "" if p.std is None else f"{100 * p.std:.1f}"),
-        ("seeds", lambda _, p: str(len(p.seeds))),
-    ]
-    if bound := study.bound:
-        columns.append(("% of supervised", lambda _, p: f"{100 * p.mean / bound:.1f}"))
-    if sizes:
-        columns.insert(0, ("N", lambda c, _: str(c.region_size)))
-    groups = by_budget(study)
-    if not groups:
-        return f"study {study.name}: no round is finished yet"
-    rows = [[[curve.strategy, *(show(curve, p) for _, show in columns)] for curve, p in group] for group in groups]
-    head = ["strategy", *(name for name, _ in columns)]
-    widths = [max(len(row[i]) for row in [head, *(row for group in rows for row in group)]) for i in range(len(head))]
-    lines = [_line(head, widths), "  ".join("-" * width for width in widths)]
-    lines += "\n\n".join("\n".join(_line(row, widths) for row in group) for group in rows).split("\n")
-    if bound:
-        lines += ["", f"fully supervised: {100 * bound:.1f} % mIoU ({len(study.supervised)} training(s) on all masks)"]
-    if unfinished := sum(not run.finished for run in study.runs):
-        lines += ["", f"{unfinished} of {len(study.runs)} runs are not finished; they are shown as far as they got"]
-    return "\n".join(lines)
-
-
 def by_budget(study: Study) -> list[list[tuple[Curve, CurvePoint]]]:
-    """Points of all curves, grouped by round-like budget: region size first, then labelled regions."""
+    """Points of all curves, grouped by round-like budget: region size first, then budget."""
     groups: dict[tuple[int, int], list[tuple[Curve, CurvePoint]]] = defaultdict(list)
     for curve in study.curves():
         for point in curve.points:
-            groups[study.region_sizes.index(curve.region_size), point.labelled_regions].append((curve, point))
+            groups[study.region_sizes.index(curve.region_size), point.budget].append((curve, point))
     return [groups[key] for key in sorted(groups)]
-
-
-def headlines(study: Study) -> list[str]:
-    """What the data say, one sentence a region size, and nothing beyond that."""
-    sentences = [_headline(study, size) for size in study.region_sizes]
-    return [sentence for sentence in sentences if sentence] or ["No round is finished yet."]
-
-
-def _study_path(name: str) -> str:
-    return f"studies/{name}/study.json"
-
-
-def _headline(study: Study, size: int) -> str | None:
-    curves = [curve for curve in study.curves() if curve.region_size == size]
-    if not curves:
-        return None
-    # Comparable is only what every strategy has: the last budget all of them reached, and the seeds all have there.
-    shared = set.intersection(*({p.labelled_regions for p in curve.points} for curve in curves))
-    if not shared:
-        return f"The strategies of N = {size} share no finished budget yet, so they cannot be compared."
-    last = [(c.strategy, next(p for p in c.points if p.labelled_regions == max(shared))) for c in curves]
-    seeds = sorted(set.intersection(*(set(point.seeds) for _, point in last)))
-    if not seeds:
-        return f"The strategies of N = {size} share no finished seed yet, so they cannot be compared."
-    scores = {name: [p.mious[p.seeds.index(seed)] for seed in seeds] for name, p in last}
-    ranked = sorted(scores, key=lambda name: -fmean(scores[name]))
-    best, pixels = ranked[0], fmean(p.labelled_pixels for _, p in last)
-    where = f"At {max(shared):,} labelled regions" + (f" of N = {size}" if len(study.region_sizes) > 1 else "")
-    text = f"{where} ({pixels:.1f} % of the pool's pixels), {best} reaches {100 * fmean(scores[best]):.1f} % mIoU"
-    if study.bound:
-        text += f", {100 * fmean(scores[best]) / study.bound:.0f} % of the fully supervised {100 * study.bound:.1f} %"
-    if len(ranked) == 1:
-        return f"{text} ({_count(len(seeds), 'seed')})."
-    rival = "random" if "random" in ranked and best != "random" else ranked[1]
-    return f"{text}; that is {_against(scores[best], scores[rival], rival)}."
-
-
-def _against(best: Sequence[float], rival: Sequence[float], name: str) -> str:
-    points = 100 * (fmean(best) - fmean(rival))
-    text = f"{points:.1f} points above {name}" if round(points, 1) else f"no more than {name}"
-    if len(best) == 1:
-        return f"{text} (one seed, so nothing is known of the spread)"
-    overlap = "overlap" if min(best) <= max(rival) else "do not overlap"
-    return f"{text} (mean of {len(best)} seeds; the ranges over seeds {overlap})"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("s" if n != 1 else "")
 
 
 def _read_run(store: Store, config: RunConfig) -> RunResult:
@@ -321,6 +240,7 @@ def _read_point(round_store: RoundStore, config: RunConfig, index: int) -> Point
         records["score"], seconds["score"] = score, score["seconds"]
     return Point(
         round=index,
+        budget=config.budget.initial + sum(config.budget.rounds[:index]),
         labelled_regions=int(select["labelled_regions"]),
         labelled_pixels=float(select["labelled_pixels"]),
         annotated_images=int(select["annotated_images"]),
@@ -335,10 +255,11 @@ def _merge(runs: Sequence[RunResult]) -> tuple[CurvePoint, ...]:
     at: dict[int, list[tuple[int, Point]]] = defaultdict(list)
     for run in runs:
         for point in run.points:
-            at[point.labelled_regions].append((run.config.seed, point))
+            at[point.budget].append((run.config.seed, point))
     return tuple(
         CurvePoint(
-            labelled_regions=budget,
+            budget=budget,
+            labelled_regions=fmean(p.labelled_regions for _, p in found),
             labelled_pixels=fmean(p.labelled_pixels for _, p in found),
             annotated_images=fmean(p.annotated_images for _, p in found),
             mious=tuple(p.miou for _, p in found),
@@ -353,8 +274,3 @@ def _mean_iou(tables: Sequence[dict[str, float | None]]) -> dict[str, float | No
     names = dict.fromkeys(name for table in tables for name in table)
     values = {name: [v for t in tables if (v := t.get(name)) is not None and not math.isnan(v)] for name in names}
     return {name: fmean(found) if found else None for name, found in values.items()}
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
-    return "  ".join([cells[0].ljust(widths[0]), *padded[1:]]).rstrip()

@@ -2,176 +2,113 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
-
-import numpy as np
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from numpy.typing import NDArray
-from PIL import Image
 
-import raylab
 from raylab.errors import RaylabError
-from raylab.report import curves, overlays
-from raylab.report.aggregate import STAGES, CurvePoint, Study, by_budget, headlines, points_csv, read_study
+from raylab.report import bars, curves, dots, overlays, tables
+from raylab.report.aggregate import Study, read_study
+from raylab.report.labels import LabelHistogram, label_histogram, labels_csv
+from raylab.report.page import render_page
+from raylab.report.paper import beside
+from raylab.report.statistics import differences, reference_of
+from raylab.report.style import Picture, render
 from raylab.store import Store
+from raylab.store.studies import report_folder
 
-FIGURES: dict[str, Callable[[Study, curves.Theme], bytes]] = {
-    "curves": curves.budget_curves,
-    "classes": curves.class_bars,
-    "seconds": curves.stage_bars,
+TABLES = {
+    "points": tables.points_csv,
+    "summary": tables.summary_csv,
+    "seeds": tables.seeds_csv,
+    "differences": tables.differences_csv,
+    "classes": tables.classes_csv,
 }
 
 
-def report_folder(name: str) -> str:
-    """Where a study's report lies below the storage root."""
-    return f"studies/{name}/report"
-
-
-def write_report(store: Store, name: str, mirror_hint: str | None = None) -> str:
+def write_report(store: Store, name: str, mirror_hint: str | None = None, paper: str | None = None) -> str:
     """Make the report of a study as far as it got.
 
     Args:
         store: of the results; the report is written there too.
         name: of the study.
         mirror_hint: the line that opens MLflow on these results, if there is one.
+        paper: the table or figure of the paper that the study reproduces ("Table II", "Fig. 5"): its printed values
+            are put beside ours.
 
     Returns:
         The place of index.html.
 
     Raises:
         StoreError: there is no such study, or a committed file of it is damaged.
+        ConfigError: the paper has no such table.
     """
     study = read_study(store, name)
+    quoted = beside(study, paper) if paper else None
     folder = report_folder(name)
-    pictures = {(figure, theme): draw(study, theme) for figure, draw in FIGURES.items() for theme in ("light", "dark")}
-    seen, no_overlays = _overlays(store, study)
-    rounds = len(study.config.run.budget.rounds) + 1
-    for figure in FIGURES:
-        store.write_bytes(f"{folder}/{figure}.png", pictures[figure, "light"])
-    # Overlays of an earlier report may be of other images.
+    seen, histogram, problem = _from_data(store, study)
+    pictures = figures(study, histogram)
+    # Files of an earlier report may be of other images, or of data that was readable then.
     for file in store.list(folder):
-        if file.startswith("overlay-"):
+        if file.startswith(("overlay-", "labels.", "differences.", "picks.")):
             store.delete(f"{folder}/{file}")
-    for i, overlay in enumerate(seen, start=1):
-        store.write_bytes(f"{folder}/overlay-{i}.png", overlays.sheet(overlay, rounds))
-    store.write_bytes(f"{folder}/points.csv", points_csv(study).encode())
+    written = _files(study, pictures, seen, histogram)
     configuration = yaml.safe_dump(study.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    store.write_bytes(f"{folder}/study.yaml", configuration.encode())
-    page = _page(
-        study,
-        figures={key: _data_uri(png, "png") for key, png in pictures.items()},
-        overlays=[_embed(overlay) for overlay in seen],
-        no_overlays=no_overlays,
-        palette=["#{:02x}{:02x}{:02x}".format(*colour) for colour in overlays.round_colours(rounds)],
-        configuration=configuration,
-        mirror_hint=mirror_hint,
-        place=store.place(folder),
-        storage=store.uri,
-    )
-    store.write_bytes(f"{folder}/index.html", page.encode())
+    written["study.yaml"] = configuration.encode()
+    page = render_page(
+        study, pictures, seen, histogram, problem, quoted,
+        configuration=configuration, mirror_hint=mirror_hint, place=store.place(folder), storage=store.uri,
+        files=sorted(written),
+    )  # fmt: skip
+    written["index.html"] = page.encode()
+    for file, data in written.items():
+        store.write_bytes(f"{folder}/{file}", data)
     return store.place(f"{folder}/index.html")
 
 
-def _overlays(store: Store, study: Study) -> tuple[list[overlays.Overlay], str]:
+def figures(study: Study, histogram: LabelHistogram | None) -> dict[str, Picture]:
+    """Every plot that the study has data for, by the name of its files."""
+    found = {
+        "curves": render(lambda: curves.budget_curves(study)),
+        "images": render(lambda: curves.image_curves(study)),
+        "classes": render(lambda: dots.class_dots(study)),
+        "seconds": render(lambda: bars.stage_bars(study)),
+    }
+    if any(d.reference == reference_of(study) for d in differences(study)):
+        found["differences"] = render(lambda: curves.difference_dots(study))
+    if histogram:
+        found["labels"] = render(lambda: dots.label_dots(study, histogram))
+    return found
+
+
+def _from_data(store: Store, study: Study) -> tuple[list[overlays.Overlay], LabelHistogram | None, str]:
+    """What needs the images and masks, and why it is not there."""
+    # A page of many strategies would grow beyond what a browser likes.
+    images = 4 if len(study.strategies) <= 6 else 2
     try:
-        found = overlays.study_overlays(store, study)
+        seen = overlays.study_overlays(store, study, images)
+        histogram = label_histogram(store, study)
     except (RaylabError, OSError) as error:
-        return [], f"The images could not be read, so there are no overlays: {str(error).splitlines()[0]}"
-    return found, "" if found else "No regions were selected yet."
+        return [], None, f"The images and masks could not be read: {str(error).splitlines()[0]}"
+    return seen, histogram, "" if seen else "No regions were selected yet."
 
 
-def _page(study: Study, **parts: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("raylab.report", "."),
-        autoescape=select_autoescape(["html", "j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    points = [run.points[-1] for run in study.runs if run.points]
-    text = environment.get_template("page.html.j2").render(
-        study=study,
-        headlines=headlines(study),
-        table=_table(study),
-        colours={theme: curves.colours(study, theme) for theme in ("light", "dark")},
-        several_sizes=len(study.region_sizes) > 1,
-        finished=sum(run.finished for run in study.runs),
-        seeds=", ".join(map(str, study.config.seeds)),
-        most_pixels=max((point.labelled_pixels for point in points), default=0.0),
-        stages=STAGES,
-        seconds={name: {s: _duration(v) for s, v in row.items()} for name, row in curves.stage_seconds(study).items()},
-        memory=_memory(study),
-        fingerprints=sorted({run.data_fingerprint for run in study.runs if run.data_fingerprint}),
-        version=raylab.__version__,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        **parts,
-    )
-    return text
+def _files(
+    study: Study, pictures: dict[str, Picture], seen: list[overlays.Overlay], histogram: LabelHistogram | None
+) -> dict[str, bytes]:
+    written = {f"{key}.csv": table(study).encode() for key, table in TABLES.items()}
+    for key, picture in pictures.items():
+        written |= {f"{key}.png": picture.png, f"{key}.svg": picture.svg}
+    if histogram:
+        written["labels.csv"] = labels_csv(histogram).encode()
+    return written | _overlay_files(study, seen)
 
 
-def _table(study: Study) -> list[dict[str, Any]]:
-    """Rows grouped by budget, values as text; `best` marks the highest mean of the budget."""
-    groups = []
-    for group in by_budget(study):
-        # Round 0 is the same for all: nothing to mark where all are equal.
-        means = {point.mean for _, point in group}
-        best = max(means) if len(means) > 1 else None
-        curve, first = group[0]
-        rows = [{"strategy": c.strategy, "best": p.mean == best, **_cells(p, study.bound)} for c, p in group]
-        groups.append({"regions": f"{first.labelled_regions:,}", "size": curve.region_size, "rows": rows})
-    return groups
-
-
-def _cells(point: CurvePoint, bound: float | None) -> dict[str, str]:
-    return {
-        "miou": f"{100 * point.mean:.1f}",
-        "std": "" if point.std is None else f"{100 * point.std:.1f}",
-        "n": str(len(point.seeds)),
-        "pixels": f"{point.labelled_pixels:.1f}",
-        "images": f"{point.annotated_images:.1f}".removesuffix(".0"),
-        "share": f"{100 * point.mean / bound:.1f}" if bound else "",
-    }
-
-
-def _memory(study: Study) -> dict[str, str]:
-    peaks = {
-        stage: max((p.peak_memory.get(stage, 0) for run in study.runs for p in run.points), default=0)
-        for stage in STAGES
-    }
-    return {stage: f"{peak / 2**30:.2f} GiB" if peak else "-" for stage, peak in peaks.items()}
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} h"
-    if seconds >= 90:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds:.1f} s"
-
-
-def _embed(overlay: overlays.Overlay) -> dict[str, Any]:
-    panels = [(label, f"{n} regions after round 0", _data_uri(_jpeg(p), "jpeg")) for label, n, p in overlay.panels]
-    if overlay.mask is not None:
-        panels.append(("true classes", "", _data_uri(_flat_png(overlay.mask), "png")))
-    return {"image": overlay.image, "panels": panels}
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, "jpeg", quality=85, optimize=True)
-    return out.getvalue()
-
-
-def _flat_png(picture: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE).save(out, "png", optimize=True)
-    return out.getvalue()
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _overlay_files(study: Study, seen: list[overlays.Overlay]) -> dict[str, bytes]:
+    rounds = len(study.config.run.budget.rounds) + 1
+    written: dict[str, bytes] = {}
+    for i, overlay in enumerate(seen, start=1):
+        written[f"overlay-{i}.png"] = overlays.overlay_sheet(overlay, rounds)
+        if by_round := overlays.rounds_sheet(overlay, rounds):
+            written[f"overlay-{i}-rounds.png"] = by_round
+    if seen:
+        written["picks.csv"] = overlays.picks_csv(seen).encode()
+    return written

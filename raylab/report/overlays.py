@@ -1,32 +1,69 @@
-"""Where regions were selected: images of the pool with the labelled regions drawn over them, round by round."""
+"""Where regions were selected: images of the pool with every strategy's picks, their order and their terms."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pyarrow as pa
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from raylab.config import RunConfig
-from raylab.data import SegmentationDataset, open_dataset
-from raylab.errors import DataError, RaylabError
+from raylab.data import SegmentationDataset
 from raylab.report.aggregate import Study
-from raylab.store import RunStore, Store
+from raylab.report.labels import Inside, region_shape
+from raylab.report.ledgers import of_image, open_data, run_ledger
+from raylab.report.panels import Picture, draw_regions, round_colours, scaled, sheet
+from raylab.report.tables import as_csv
+from raylab.store import Store
 
-Colour = tuple[int, int, int]
+NUMBERED = 12
+"""Picks of a strategy in an image that carry their number; more would hide what they lie on."""
+TERMS = ("phi", "uncertainty", "feature", "spatial")
 
-PANEL_WIDTH = 640
-"""Pixels of a panel; larger images are scaled down to it, smaller ones up."""
-FIRST_ROUND: Colour = (255, 255, 255)
-"""Round 0 was drawn at random: it is the same for every strategy, so it stays in the background."""
+
+@dataclass(frozen=True)
+class Pick:
+    """A region a strategy selected after round 0.
+
+    Attributes:
+        number: written on the picture: first, second, ... of this strategy in this image.
+        round: t.
+        order: place in the batch of its round, from 0, as in the ledger.
+        region_id: of the region.
+        top: of its box, in pixels.
+        left: of its box, in pixels.
+        terms: phi and each scaled term at the time of the pick; None for a term the strategy does not have.
+    """
+
+    number: int
+    round: int
+    order: int
+    region_id: int
+    top: int
+    left: int
+    terms: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One strategy on one image.
+
+    Attributes:
+        strategy: label.
+        count: regions selected after round 0.
+        picture: all rounds, in the rounds' colours.
+        rounds: one picture a round after round 0: its picks filled, those before as outlines.
+        picks: the first `NUMBERED`.
+    """
+
+    strategy: str
+    count: int
+    picture: Picture
+    rounds: tuple[Picture, ...]
+    picks: tuple[Pick, ...]
 
 
 @dataclass(frozen=True)
@@ -35,27 +72,15 @@ class Overlay:
 
     Attributes:
         image: name.
-        panels: (strategy, regions selected after round 0, RGB picture), in the order of the strategies.
-        mask: RGB picture of the true classes, or None.
+        panels: in the order of the strategies.
+        truth: RGB picture of the true classes.
+        classes: (name, colour) of the classes in it.
     """
 
     image: str
-    panels: tuple[tuple[str, int, NDArray[np.uint8]], ...]
-    mask: NDArray[np.uint8] | None
-
-
-def round_colours(rounds: int) -> list[Colour]:
-    """A colour a round: white for round 0, then dark to light, so that the order can be seen in grey as well."""
-    ramp = matplotlib.colormaps["plasma"](np.linspace(0.3, 0.95, max(1, rounds - 1)))
-    return [FIRST_ROUND, *((int(255 * r), int(255 * g), int(255 * b)) for r, g, b, _ in ramp)][:rounds]
-
-
-def run_ledger(store: Store, run: RunConfig) -> pa.Table | None:
-    """All picks a run has committed, or None where it has not begun."""
-    run_store = RunStore(store, run)
-    total = len(run.budget.rounds) + 1
-    done = next((t for t in range(total) if run_store.round(t).record("select") is None), total)
-    return run_store.ledger(done) if done else None
+    panels: tuple[Panel, ...]
+    truth: Picture
+    classes: tuple[tuple[str, tuple[int, int, int]], ...]
 
 
 def busiest_images(ledgers: Sequence[pa.Table], k: int) -> list[int]:
@@ -79,31 +104,6 @@ def busiest_images(ledgers: Sequence[pa.Table], k: int) -> list[int]:
     return list(dict.fromkeys(turns))[:k]
 
 
-def draw_regions(image: NDArray[np.uint8], ledger: pa.Table, palette: Sequence[Colour]) -> NDArray[np.uint8]:
-    """An image with regions as outlines and a translucent fill.
-
-    Args:
-        image: (H, W, 3) uint8.
-        ledger: the picks in this image.
-        palette: a colour a round.
-
-    Returns:
-        (h, `PANEL_WIDTH`, 3) uint8.
-    """
-    scale = PANEL_WIDTH / image.shape[1]
-    base = _resize(image, Image.Resampling.LANCZOS).convert("RGBA")
-    layer = Image.new("RGBA", base.size, (0, 0, 0, 0))
-    pen = ImageDraw.Draw(layer)
-    columns = (ledger[name].to_pylist() for name in ("round", "top", "left", "height", "width"))
-    for t, top, left, height, width in zip(*columns, strict=True):
-        right, bottom = round((left + width) * scale) - 1, round((top + height) * scale) - 1
-        box = [round(left * scale), round(top * scale), right, bottom]
-        # The dark line around keeps a light outline visible on a bright sky.
-        pen.rectangle(box, fill=(*palette[t], 70 if t else 30), outline=(0, 0, 0, 150), width=4 if t else 3)
-        pen.rectangle([box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1], outline=(*palette[t], 255), width=3 if t else 1)
-    return np.asarray(Image.alpha_composite(base, layer).convert("RGB"))
-
-
 def study_overlays(store: Store, study: Study, k: int = 4) -> list[Overlay]:
     """The images that tell most about where the strategies of a study looked: first seed, first region size.
 
@@ -117,62 +117,83 @@ def study_overlays(store: Store, study: Study, k: int = 4) -> list[Overlay]:
     """
     first = [r.config for r in study.runs if r.config.seed == study.config.seeds[0]]
     runs = [run for run in first if run.regions.size == study.region_sizes[0]]
-    ledgers = {run.strategy.label: ledger for run in runs if (ledger := run_ledger(store, run)) is not None}
-    if not ledgers:
+    found = [(run, ledger) for run in runs if (ledger := run_ledger(store, run)) is not None]
+    if not found:
         return []
-    dataset = _open(study)
-    names, palette = dataset.image_names("train"), round_colours(len(study.config.run.budget.rounds) + 1)
-    overlays = []
-    for index in busiest_images(list(ledgers.values()), k):
-        rows = {label: _of_image(ledger, index) for label, ledger in ledgers.items()}
-        if index >= len(names) or any(set(r["image"].to_pylist()) - {names[index]} for r in rows.values()):
-            raise DataError(f"{study.config.run.data.name}: its images are not those the study ran on")
-        image = dataset.read_image("train", index)
-        panels = tuple((label, _picked(r), draw_regions(image, r, palette)) for label, r in rows.items())
-        mask = dataset.classes.paint(dataset.read_mask("train", index))
-        overlays.append(Overlay(names[index], panels, np.asarray(_resize(mask, Image.Resampling.NEAREST))))
-    return overlays
+    dataset = open_data(study)
+    inside = region_shape(store, study, dataset)
+    return [_overlay(dataset, found, index, inside) for index in busiest_images([ledger for _, ledger in found], k)]
 
 
-def sheet(overlay: Overlay, rounds: int) -> bytes:
-    """All panels of an overlay in one PNG with titles and a legend of the rounds."""
-    pictures = [(f"{label} ({n} after round 0)", picture) for label, n, picture in overlay.panels]
-    pictures += [("classes", overlay.mask)] if overlay.mask is not None else []
-    cols = min(2, len(pictures))
-    rows = -(-len(pictures) // cols)
-    height, width = pictures[0][1].shape[:2]
-    figure = Figure(figsize=(4.2 * cols, (4.2 * height / width + 0.35) * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, cols, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, (title, picture) in zip(grid.flat, pictures, strict=False):
-        axes.imshow(picture)
-        axes.set_title(title, fontsize=9)
-    patches = [
-        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor="#888888", label=f"round {t}")
-        for t, colour in enumerate(round_colours(rounds))
+def _overlay(
+    dataset: SegmentationDataset, found: Sequence[tuple[RunConfig, pa.Table]], index: int, inside: Inside
+) -> Overlay:
+    names = dataset.image_names("train")
+    # A pool that has shrunk has no such image: no name will be the ledger's.
+    name = names[index] if index < len(names) else ""
+    rows = [(run, of_image(ledger, index, name)) for run, ledger in found]
+    image, mask = dataset.read_image("train", index), dataset.read_mask("train", index)
+    there = [i for i in range(len(dataset.classes)) if (mask == i).any()]
+    return Overlay(
+        image=name,
+        panels=tuple(_panel(run, image, picks, inside) for run, picks in rows),
+        truth=np.asarray(scaled(dataset.classes.paint(mask), Image.Resampling.NEAREST)),
+        classes=tuple((dataset.classes.names[i], dataset.classes.colours[i]) for i in there),
+    )
+
+
+def _panel(run: RunConfig, image: Picture, picks: pa.Table, inside: Inside) -> Panel:
+    total = len(run.budget.rounds) + 1
+    palette, t = round_colours(total), picks["round"].to_numpy()
+    first = _first_picks(run, picks)
+    numbers = {pick.region_id: pick.number for pick in first}
+    rounds = []
+    for current in range(1, int(t.max(initial=0)) + 1):
+        until = picks.filter(pa.array(t <= current))
+        rounds.append(draw_regions(image, until, palette, numbers, current, inside))
+    whole = draw_regions(image, picks, palette, numbers, inside=inside)
+    return Panel(run.strategy.label, int((t > 0).sum()), whole, tuple(rounds), first)
+
+
+def _first_picks(run: RunConfig, picks: pa.Table) -> tuple[Pick, ...]:
+    acquisition = run.strategy.acquisition()
+    scored = acquisition.needs_uncertainty or acquisition.needs_features or bool(acquisition.spatial)
+    has = dict(zip(TERMS, (scored, acquisition.uncertainty, acquisition.feature, acquisition.spatial), strict=True))
+    rows = sorted((row for row in picks.to_pylist() if row["round"] > 0), key=lambda r: (r["round"], r["order"]))
+    return tuple(
+        Pick(
+            number=i,
+            **{key: row[key] for key in ("round", "order", "region_id", "top", "left")},
+            terms={term: row[term] if has[term] else None for term in TERMS},
+        )
+        for i, row in enumerate(rows[:NUMBERED], start=1)
+    )
+
+
+def overlay_sheet(overlay: Overlay, rounds: int) -> bytes:
+    """The ground truth and all panels of an overlay in one PNG."""
+    pictures = [("ground truth", overlay.truth)]
+    pictures += [(f"{panel.strategy} ({panel.count} after round 0)", panel.picture) for panel in overlay.panels]
+    return sheet([pictures[i : i + 2] for i in range(0, len(pictures), 2)], rounds)
+
+
+def rounds_sheet(overlay: Overlay, rounds: int) -> bytes | None:
+    """One row a strategy, one column a round after round 0; None where no strategy selected anything there."""
+    rows = [
+        [(f"{panel.strategy}, round {t}", picture) for t, picture in enumerate(panel.rounds, start=1)]
+        for panel in overlay.panels
+        if panel.rounds
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(8, rounds), frameon=False, fontsize=8)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
-    return out.getvalue()
+    return sheet(rows, rounds) if rows else None
 
 
-def _open(study: Study) -> SegmentationDataset:
-    try:
-        return open_dataset(study.config.run.data)
-    except (RaylabError, OSError) as error:
-        raise DataError(f"{study.config.run.data.name}: {str(error).splitlines()[0]}") from None
-
-
-def _of_image(ledger: pa.Table, index: int) -> pa.Table:
-    return ledger.filter(pa.array(ledger["image_index"].to_numpy() == index))
-
-
-def _picked(ledger: pa.Table) -> int:
-    return int((ledger["round"].to_numpy() > 0).sum())
-
-
-def _resize(picture: NDArray[np.uint8], how: Image.Resampling) -> Image.Image:
-    height, width = picture.shape[:2]
-    return Image.fromarray(picture).resize((PANEL_WIDTH, round(height * PANEL_WIDTH / width)), how)
+def picks_csv(overlays: Sequence[Overlay]) -> str:
+    """The numbered picks of all overlays."""
+    fixed = ("number", "round", "order", "region_id", "top", "left")
+    rows = [
+        [overlay.image, panel.strategy, *(getattr(pick, key) for key in fixed), *pick.terms.values()]
+        for overlay in overlays
+        for panel in overlay.panels
+        for pick in panel.picks
+    ]
+    return as_csv(["image", "strategy", *fixed, *TERMS], rows)

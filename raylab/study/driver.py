@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import tempfile
@@ -17,15 +18,17 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from raylab.config import RunConfig, StudyConfig
 from raylab.data import open_dataset
 from raylab.errors import MismatchError, RaylabError
-from raylab.loop import Loop, commit_training, labelled_share, pool_grid
-from raylab.store import RoundStore, Store
+from raylab.loop import Loop, commit_training, labelled_share, pool_regions, pretrained_folder, pretrained_model
+from raylab.regions import RegionGrid
+from raylab.store import RoundStore, RunStore, Store
 from raylab.store.rounds import first_difference
+from raylab.store.studies import study_folder, study_path
 from raylab.study.console import Console
 from raylab.study.plan import check_resources, check_study
 from raylab.study.services import Board, BoardProgress, Gate, Notice, start
 from raylab.study.stages import RayStages
 from raylab.tracking import Mirror, default_tracking
-from raylab.training.job import training_job
+from raylab.training.job import TrainingJob, training_job
 
 _TRIAL_MEMORY = 500 * 2**20
 """What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
@@ -34,6 +37,7 @@ from the workers it waits for; an empty request is refused by Tune."""
 
 _SHARED = "round0:"
 """Before the label of a run: the task of computing the round 0 that it shares."""
+_SUPERVISED, _PRETRAINING = "supervised", "pretraining"
 
 
 class RunFailedError(RaylabError):
@@ -55,7 +59,7 @@ def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> Mirror
     Raises:
         RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailedError`.
     """
-    check_study(config)
+    say(f"weights: {check_study(config)}")
     store = Store(config.run.storage)
     _open_study(store, config)
     mirror = Mirror(config.run.tracking or default_tracking(store), config.run.experiment)
@@ -90,11 +94,6 @@ def start_ray() -> bool:
     return True
 
 
-def study_folder(name: str) -> str:
-    """Where a study's own files lie below the storage root."""
-    return f"studies/{name}"
-
-
 def supervised_folder(config: StudyConfig) -> str:
     """Where the fully supervised bound of the first seed lies."""
     key = config.run.model_copy(update={"seed": config.seeds[0]}).round0_identity()
@@ -102,7 +101,7 @@ def supervised_folder(config: StudyConfig) -> str:
 
 
 def _open_study(store: Store, config: StudyConfig) -> None:
-    path = f"{study_folder(config.name)}/study.json"
+    path = study_path(config.name)
     now = {
         "config": config.model_dump(mode="json"),
         "supervised": [supervised_folder(config)] if config.supervised else [],
@@ -130,6 +129,7 @@ class _Driver:
         self.gate = start(Gate, cpus, gpus)
         self.board = start(Board)
         self.console = Console(self.runs, say)
+        self.failures: dict[str, str] = {}
         compute = config.run.compute
         fit = cpus / max(compute.training_cpus, compute.scoring_cpus)
         if self.use_gpu:
@@ -138,16 +138,28 @@ class _Driver:
 
     def run(self) -> None:
         self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
-        firsts = {run.round0_identity(): run for run in self.runs.values()}
-        shared = [_SHARED + run.label for run in firsts.values()]
-        last = ["supervised"] if self.config.supervised else []
+        firsts: dict[str, RunConfig] = {}
+        for run in self.runs.values():
+            firsts.setdefault(run.round0_identity(), run)
         try:
-            self._phase(shared)
-            self._phase(last + list(self.runs))
+            self._phase([_PRETRAINING] if self.config.run.pretraining.iterations else [])
+            if not self.failures:
+                self._phase([_SHARED + run.label for run in firsts.values()])
+                # What needs a round 0 that failed cannot go on; all else can.
+                lost = {key for key, run in firsts.items() if _SHARED + run.label in self.failures}
+                able = [label for label, run in self.runs.items() if run.round0_identity() not in lost]
+                self._phase([_SUPERVISED] * self.config.supervised + able)
         finally:
             self.mirror.sync(self.store, self.config.name, list(self.runs.values()))
+        if self.failures:
+            lines = [f"{self.console.name_of(task)}: {reason}" for task, reason in self.failures.items()]
+            done = sum(RunStore(self.store, run).finished() for run in self.runs.values())
+            lines.append(f"{done} of {len(self.runs)} runs are finished; the same command goes on with the others")
+            raise RunFailedError("\n".join(lines))
 
     def _phase(self, tasks: list[str]) -> None:
+        if not tasks:
+            return
         task = _Task(self.config, self.store, self.gate, self.board, self.use_gpu)
         stop = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(stop,), daemon=True)
@@ -157,11 +169,10 @@ class _Driver:
         finally:
             stop.set()
             watcher.join()
-        failures = dict(self.console.failures)
-        for error in results.errors:
-            failures.setdefault("a run", str(error).strip().splitlines()[-1])
-        if failures:
-            raise RunFailedError("\n".join(f"{name}: {reason}" for name, reason in failures.items()))
+        for result in (results[i] for i in range(len(results))):
+            if result.error is not None and result.config is not None:
+                reason = str(result.error).strip().splitlines()[-1]
+                self.failures.setdefault(result.config["task"], reason)
 
     def _tune(self, task: _Task, tasks: list[str]) -> tune.ResultGrid:
         with tempfile.TemporaryDirectory() as scratch:
@@ -169,10 +180,11 @@ class _Driver:
             tuner = tune.Tuner(
                 tune.with_resources(task, tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}])),
                 param_space={"task": tune.grid_search(tasks)},
-                tune_config=tune.TuneConfig(max_concurrent_trials=self.concurrent),
+                # A process that drove a run drives the next: starting one and importing torch takes seconds.
+                tune_config=tune.TuneConfig(max_concurrent_trials=self.concurrent, reuse_actors=True),
                 run_config=tune.RunConfig(
                     name="tune",
-                    storage_path=scratch if self.store.local else self.store.place(f"{study_folder(self.config.name)}"),
+                    storage_path=scratch if self.store.local else self.store.place(study_folder(self.config.name)),
                     failure_config=tune.FailureConfig(max_failures=3),
                     callbacks=[_Silent()],
                     verbose=0,
@@ -186,6 +198,8 @@ class _Driver:
             notices = ray.get(self.board.fetch.remote())
             for notice in notices:
                 self.console.show(notice)
+                if notice.stage == "failed":
+                    self.failures[notice.run] = notice.note
                 if notice.stage == "failed" and notice.run in self.runs:
                     self.mirror.mark_failed(self.runs[notice.run], notice.note)
             if any(notice.stage in ("committed", "done") for notice in notices):
@@ -220,8 +234,10 @@ class _Task:
         label = task.removeprefix(_SHARED)
         progress = BoardProgress(self.board, task)
         try:
-            if task == "supervised":
+            if task == _SUPERVISED:
                 self._supervised(progress)
+            elif task == _PRETRAINING:
+                self._pretraining(progress)
             else:
                 run = next(run for run in self.config.runs() if run.label == label)
                 stages = RayStages(run, self.store, self.gate, task, self.use_gpu)
@@ -238,21 +254,49 @@ class _Task:
             ray.get(self.gate.leave.remote(task))
 
     def _first_round(self, loop: Loop, run: RunConfig) -> None:
-        sharing = [r.strategy.acquisition() for r in self.config.runs() if r.round0_identity() == run.round0_identity()]
         loop.select(0)
         loop.train(0)
-        if run.budget.rounds:
-            loop.score(0, any(a.needs_uncertainty for a in sharing), any(a.needs_features for a in sharing))
+        if not run.budget.rounds:
+            return
+        sharing = [other for other in self.config.runs() if other.round0_identity() == run.round0_identity()]
+        for pca in sorted({other.pca for other in sharing}):
+            alike = [other for other in sharing if other.pca == pca]
+            needs = [other.strategy.acquisition() for other in alike]
+            maps = sorted({name for a in needs for name in a.maps})
+            scorer = Loop(alike[0], self.store, loop.stages, loop.progress)
+            scorer.score(0, maps, any(a.needs_features for a in needs))
 
     def _supervised(self, progress: BoardProgress) -> None:
         run = self.config.run.model_copy(update={"seed": self.config.seeds[0]})
         dataset = open_dataset(run.data)
-        grid = pool_grid(run, dataset)
-        job = training_job(run, grid, len(dataset.classes), None, self.config.supervised_iterations)
-        stages = RayStages(run, self.store, self.gate, "supervised", self.use_gpu)
-        folder = RoundStore(self.store, supervised_folder(self.config))
+        grid = pool_regions(run, dataset, self.store, progress)
+        start = pretrained_model(run, self.store)
+        job = training_job(run, grid, len(dataset.classes), None, self.config.supervised_iterations, start)
         everything = labelled_share(grid, np.arange(grid.n_regions))
-        commit_training(folder, job, dataset, stages, progress, everything)
+        self._train_alone(_SUPERVISED, supervised_folder(self.config), run, job, progress, everything)
+
+    def _pretraining(self, progress: BoardProgress) -> None:
+        # The same for all seeds, as its folder is.
+        run = self.config.run.model_copy(update={"data": self.config.run.pretraining.data, "seed": 0})
+        dataset = open_dataset(run.data)
+        grid = RegionGrid(dataset.image_sizes("train"), run.regions.size)
+        job = training_job(run, grid, len(dataset.classes), None, run.pretraining.iterations)
+        self._train_alone(_PRETRAINING, pretrained_folder(self.config.run), run, job, progress, {})
+
+    def _train_alone(
+        self,
+        task: str,
+        folder: str,
+        run: RunConfig,
+        job: TrainingJob,
+        progress: BoardProgress,
+        budget: dict[str, Any],
+    ) -> None:
+        """A training that no selection precedes; its ensemble has one member."""
+        alone = job.training.model_copy(update={"ensemble": 1})
+        job = dataclasses.replace(job, training=alone)
+        stages = RayStages(run, self.store, self.gate, task, self.use_gpu)
+        commit_training(RoundStore(self.store, folder), job, open_dataset(run.data), stages, progress, budget)
 
     def _post(self, notice: Notice) -> None:
         ray.get(self.board.post.remote(notice))

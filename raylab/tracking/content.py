@@ -18,6 +18,7 @@ import yaml
 import raylab
 from raylab.config import RunConfig
 from raylab.store import RoundStore, RunStore, Store
+from raylab.store.studies import study_path
 
 LONGEST_PARAM = 6000
 """Characters; MLflow refuses longer values."""
@@ -104,7 +105,7 @@ def run_child(store: Store, run: RunConfig) -> Child:
 
 def supervised_children(store: Store, study_name: str) -> Iterator[Child]:
     """The trainings on all masks that belong to a study."""
-    path = f"studies/{study_name}/study.json"
+    path = study_path(study_name)
     for folder in store.read_json(path).get("supervised", []) if store.exists(path) else []:
         name = folder.replace("/", "-")
         yield Child(name, {}, {"raylab.kind": "supervised"}, {}, [RoundStore(store, folder)])

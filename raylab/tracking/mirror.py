@@ -22,6 +22,7 @@ from raylab.config import RunConfig
 from raylab.errors import StoreError, TrackingError
 from raylab.store import RoundStore, Store
 from raylab.store.rounds import STEPS
+from raylab.store.studies import report_folder, study_folder, study_path
 from raylab.tracking.address import first_line, open_client, sqlite_path, tracking_uri
 from raylab.tracking.content import Child, budget, common_tags, metrics, run_child, supervised_children
 
@@ -151,7 +152,7 @@ class Mirror:
             memory.state.update(self._find_or_create(name, tags, tags), runs={})
             memory.write()
             self._complete.clear()
-        path = f"studies/{name}/study.json"
+        path = study_path(name)
         if store.exists(path):
             # A study may grow by strategies, seeds and sizes.
             text = store.read_bytes(path)
@@ -271,7 +272,7 @@ class Mirror:
         parent = _Memory(store, name, self.uri, self.experiment).state.get("id")
         if parent is None:
             return
-        folder = f"studies/{name}/report"
+        folder = report_folder(name)
         self._log_files(parent, {file: store.read_bytes(f"{folder}/{file}") for file in store.list(folder)}, "report")
         self._report_is_due = False
 
@@ -289,7 +290,7 @@ class _Memory:
 
     def __init__(self, store: Store, study_name: str, uri: str, experiment: str) -> None:
         self.store = store
-        self.path = f"studies/{study_name}/mlflow.json"
+        self.path = f"{study_folder(study_name)}/mlflow.json"
         self.all: dict[str, Any] = store.read_json(self.path) if store.exists(self.path) else {}
         self.state: dict[str, Any] = self.all.setdefault(uri, {}).setdefault(experiment, {})
 

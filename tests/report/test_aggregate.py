@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import csv
-import io
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -9,7 +8,9 @@ import pytest
 
 from raylab.config import StudyConfig
 from raylab.errors import StoreError
-from raylab.report.aggregate import format_table, headlines, points_csv, read_study
+from raylab.report.aggregate import by_budget, read_study
+from raylab.report.headlines import headlines
+from raylab.report.tables import format_table
 from raylab.store import RunStore, Store
 from tests.report.study_on_disk import CONFIG, write_rounds, write_study
 
@@ -29,7 +30,7 @@ def test_curves_are_mean_and_spread_over_seeds(store: Store) -> None:
     curves = {curve.strategy: curve for curve in read_study(store, "small").curves()}
     assert list(curves) == ["random", "entropy", "entropy+spatial"]
     last = curves["entropy"].points[-1]
-    assert last.labelled_regions == 80
+    assert (last.budget, last.labelled_regions) == (80, 80)
     assert last.seeds == (0, 1)
     assert last.mean == pytest.approx(fmean([0.42, 0.43]))
     assert last.std == pytest.approx(stdev([0.42, 0.43]))
@@ -43,29 +44,6 @@ def test_scores_of_the_shared_round_count_only_for_strategies_that_use_them(stor
     assert RunStore(store, runs["random"].config).round(0).record("score") is not None
     assert "score" not in runs["random"].points[0].seconds
     assert runs["entropy"].points[0].seconds["score"] == 3.0
-
-
-def test_the_table_is_aligned_and_in_percent(store: Store) -> None:
-    text = format_table(read_study(store, "small"))
-    lines = [line for line in text.splitlines() if line.startswith("entropy+spatial")]
-    assert lines[-1].split() == ["entropy+spatial", "80", "18.5", "8", "46.5", "0.7", "2", "77.5"]
-    assert len({len(line) for line in lines}) == 1
-    assert "fully supervised: 60.0 % mIoU" in text
-
-
-def test_the_headline_is_computed_and_claims_no_more(store: Store) -> None:
-    (sentence,) = headlines(read_study(store, "small"))
-    assert "At 80 labelled regions (18.5 % of the pool's pixels), entropy+spatial reaches 46.5 % mIoU" in sentence
-    assert "6.0 points above random (mean of 2 seeds; the ranges over seeds do not overlap)" in sentence
-
-
-def test_csv_has_every_point(store: Store) -> None:
-    rows = list(csv.DictReader(io.StringIO(points_csv(read_study(store, "small")))))
-    assert len(rows) == 3 * 2 * 3
-    assert rows[0]["strategy"] == "random"
-    assert float(rows[2]["miou"]) == pytest.approx(0.4)
-    assert rows[0]["iou.bicycle"] == ""
-    assert rows[0]["seconds.score"] == ""
 
 
 def test_unfinished_runs_are_shown_as_far_as_they_got(tmp_path: Path) -> None:
@@ -112,3 +90,20 @@ def test_a_study_of_another_version_is_refused(tmp_path: Path) -> None:
     store.write_json("studies/old/study.json", {"config": {"nmae": "old"}})
     with pytest.raises(StoreError, match="no study of this version of raylab"):
         read_study(store, "old")
+
+
+def test_the_supervised_classes_are_read_too(store: Store) -> None:
+    study = read_study(store, "small")
+    assert study.supervised == (0.6,)
+    assert study.supervised_iou["road"] == pytest.approx(0.9)
+    assert study.supervised_iou["bicycle"] is None
+
+
+def test_points_meet_at_their_budget_whatever_it_bought(store: Store) -> None:
+    study = read_study(store, "small")
+    first = study.runs[0]
+    # A budget of clicks buys another number of regions with every seed.
+    points = tuple(replace(p, labelled_regions=p.labelled_regions - 3) for p in first.points)
+    mixed = replace(study, runs=(replace(first, points=points), *study.runs[1:]))
+    assert [group[0][1].budget for group in by_budget(mixed)] == [20, 40, 80]
+    assert [p.labelled_regions for p in mixed.curves()[0].points] == [18.5, 38.5, 78.5]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,13 @@ import pytest
 from PIL import Image
 
 from raylab.config import StudyConfig
-from raylab.report import curves, overlays
-from raylab.report.aggregate import Study, read_study
+from raylab.data.scenery import CITYSCAPES
+from raylab.report import overlays, panels
+from raylab.report.aggregate import RunResult, Study, read_study
+from raylab.report.bars import stage_seconds
+from raylab.report.html import figures
+from raylab.report.labels import label_histogram
+from raylab.report.style import RANDOM, looks
 from raylab.store import Store
 from tests.report.study_on_disk import CONFIG, write_study
 
@@ -27,36 +33,54 @@ def study(store: Store) -> Study:
     return read_study(store, "small")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("draw", [curves.budget_curves, curves.class_bars, curves.stage_bars])
-def test_figures_are_pictures_and_repeatable(draw, theme, study: Study) -> None:
-    png = draw(study, theme)
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    assert picture.width > 900
-    assert len(set(picture.resize((80, 60)).get_flattened_data())) > 10
-    assert draw(study, theme) == png
+def test_figures_are_pictures_and_repeatable(store: Store, study: Study) -> None:
+    histogram = label_histogram(store, study)
+    found = figures(study, histogram)
+    assert set(found) == {"curves", "images", "classes", "seconds", "differences", "labels"}
+    for picture in found.values():
+        image = Image.open(io.BytesIO(picture.png)).convert("RGB")
+        assert image.width > 900
+        assert len(set(image.resize((80, 60)).get_flattened_data())) > 10
+        assert picture.svg.startswith(b"<?xml")
+    # No date, no version, no random ids: the same study gives the same bytes.
+    assert figures(study, histogram) == found
 
 
 def test_figures_of_a_study_without_a_result_are_empty_not_errors(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"supervised": False})
     store = Store(str(tmp_path))
     store.write_json("studies/small/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
-    study = read_study(store, "small")
-    for draw in (curves.budget_curves, curves.class_bars, curves.stage_bars):
-        assert draw(study, "light").startswith(b"\x89PNG")
+    found = figures(read_study(store, "small"), None)
+    assert set(found) == {"curves", "images", "classes", "seconds"}
+    assert all(picture.png.startswith(b"\x89PNG") for picture in found.values())
 
 
-def test_a_strategy_keeps_its_colour(study: Study) -> None:
-    table = curves.colours(study)
-    assert len(set(table.values())) == 3
-    assert table == curves.colours(study)
-    many = StudyConfig(run=CONFIG.run, strategies=("random", *(f"entropy+spatial,tau={t}" for t in range(1, 10))))
-    wide = Study("wide", many, tuple(r for r in study.runs), ())
-    assert set(curves.colours(wide)) == {"random", "entropy", "entropy+spatial"}
+def test_a_strategy_keeps_its_look(study: Study) -> None:
+    table = looks(study)
+    assert len({look.colour for look in table.values()}) == 3
+    assert table == looks(study)
+
+
+def test_many_strategies_are_told_apart_with_and_without_colour(study: Study) -> None:
+    labels = ["random", *(f"entropy+spatial,tau={t}" for t in range(1, 25))]
+    configs = StudyConfig(run=CONFIG.run, strategies=tuple(labels)).runs()
+    wide = replace(study, runs=tuple(RunResult(config, (), None) for config in configs))
+    table = looks(wide)
+    assert len(table) == 25
+    assert len({(look.colour, look.marker) for look in table.values()}) == 25
+    assert len({(look.marker, look.dash) for look in table.values()}) == 25
+    # The supervised lines are black, Random is grey: no strategy is.
+    assert [name for name, look in table.items() if look.colour == RANDOM] == ["random"]
+
+
+def test_the_marks_of_a_printed_curve_differ_in_grey(study: Study) -> None:
+    first = [look for name, look in looks(study).items() if name != "random"]
+    assert len({look.marker for look in first}) == len(first)
+    assert len({str(look.dash) for look in first}) == len(first)
 
 
 def test_seconds_are_sums_over_rounds_and_means_over_seeds(study: Study) -> None:
-    table = curves.stage_seconds(study)
+    table = stage_seconds(study)
     assert table["entropy"] == {"train": 60.0, "evaluate": 12.0, "score": 6.0, "select": 0.5 + 1.5 + 2.5}
     assert table["random"]["score"] == 0.0
 
@@ -70,23 +94,64 @@ def test_the_busiest_images_begin_with_the_strategy_that_clumps() -> None:
     assert overlays.busiest_images([], 3) == []
 
 
+def one_pick(**changes: int) -> pa.Table:
+    row = {"round": 1, "image_index": 0, "region_id": 7, "top": 32, "left": 64, "height": 16, "width": 16}
+    return pa.Table.from_pylist([{**row, **changes}])
+
+
+GREY = np.full((96, 144, 3), 128, np.uint8)
+
+
 def test_regions_are_drawn_where_they_lie() -> None:
-    image = np.full((96, 144, 3), 128, np.uint8)
-    row = {"round": 1, "top": 32, "left": 64, "height": 16, "width": 16}
-    palette = overlays.round_colours(2)
-    drawn = overlays.draw_regions(image, pa.Table.from_pylist([row]), palette)
-    scale = overlays.PANEL_WIDTH / 144
-    changed = np.argwhere((drawn != 128).any(axis=2)) / scale
+    drawn = panels.draw_regions(GREY, one_pick(), panels.round_colours(2))
+    changed = np.argwhere((drawn != 128).any(axis=2)) * 144 / panels.PANEL_WIDTH
     assert changed.min(axis=0) == pytest.approx([32, 64], abs=0.3)
     assert changed.max(axis=0) == pytest.approx([48, 80], abs=0.4)
-    assert (image == 128).all()
+    assert (GREY == 128).all()
+
+
+def test_a_region_is_drawn_in_its_own_shape() -> None:
+    half = np.triu(np.ones((16, 16), bool))
+    drawn = panels.draw_regions(GREY, one_pick(), panels.round_colours(2), inside=lambda *_: half)
+    changed = (drawn != 128).any(axis=2)
+    scale = panels.PANEL_WIDTH / 144
+    assert changed[round(34 * scale), round(78 * scale)]
+    assert not changed[round(46 * scale), round(66 * scale)]
+
+
+def test_numbers_are_written_and_earlier_rounds_recede() -> None:
+    palette = panels.round_colours(3)
+    plain, numbered = (panels.draw_regions(GREY, one_pick(), palette, numbers) for numbers in (None, {7: 1}))
+    assert (plain != numbered).any()
+    current, earlier = (panels.draw_regions(GREY, one_pick(), palette, current=t) for t in (1, 2))
+    middle = np.s_[round(40 * panels.PANEL_WIDTH / 144), round(72 * panels.PANEL_WIDTH / 144)]
+    assert abs(current[middle].astype(int) - 128).sum() > 2 * abs(earlier[middle].astype(int) - 128).sum()
 
 
 def test_overlays_show_all_strategies_on_the_same_image(store: Store, study: Study) -> None:
     found = overlays.study_overlays(store, study, k=2)
     assert [len(overlay.panels) for overlay in found] == [3, 3]
-    counts = {label: n for label, n, _ in found[0].panels}
+    counts = {panel.strategy: panel.count for panel in found[0].panels}
     assert counts["entropy"] > 2 * counts["random"]
-    assert found[0].mask is not None
-    assert found[0].mask.shape == found[0].panels[0][2].shape
-    assert Image.open(io.BytesIO(overlays.sheet(found[0], 3))).width > 800
+    assert found[0].truth.shape == found[0].panels[0].picture.shape
+    assert all(len(panel.rounds) == 2 for panel in found[0].panels if panel.strategy == "entropy")
+    assert {name for name, _ in found[0].classes} <= set(CITYSCAPES.names)
+    for draw in (overlays.overlay_sheet, overlays.rounds_sheet):
+        sheet = draw(found[0], 3)
+        assert sheet is not None
+        assert Image.open(io.BytesIO(sheet)).width > 800
+        assert draw(found[0], 3) == sheet
+
+
+def test_picks_come_in_their_order_with_the_terms_of_their_strategy(store: Store, study: Study) -> None:
+    (overlay,) = overlays.study_overlays(store, study, k=1)
+    picks = {panel.strategy: panel.picks for panel in overlay.panels}
+    assert len(picks["entropy"]) == overlays.NUMBERED
+    assert [pick.number for pick in picks["entropy"]] == list(range(1, overlays.NUMBERED + 1))
+    order = [(pick.round, pick.order) for pick in picks["entropy"]]
+    assert order == sorted(order)
+    assert {term for term, value in picks["entropy"][0].terms.items() if value is None} == {"feature", "spatial"}
+    assert set(picks["random"][0].terms.values()) == {None}
+    text = overlays.picks_csv([overlay])
+    assert text.splitlines()[0].startswith("image,strategy,number,round,order,region_id,top,left,phi")
+    assert len(text.splitlines()) == 1 + sum(map(len, picks.values()))

@@ -8,47 +8,83 @@ from pathlib import Path
 import pytest
 
 from raylab.config import DataConfig
-from raylab.errors import StoreError
+from raylab.errors import ConfigError, StoreError
 from raylab.report import write_report
 from raylab.store import Store
+from raylab.store.studies import report_folder
 from tests.report.study_on_disk import CONFIG, write_study
 
 
-def test_the_page_stands_alone(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(str(tmp_path_factory.mktemp("results")))
     write_study(store)
-    place = Path(write_report(store, "small", "mlflow ui --here <&"))
-    page = place.read_text()
-    assert place == tmp_path / "studies/small/report/index.html"
+    write_report(store, "small", "mlflow ui --here <&", paper="Table V")
+    return store
+
+
+@pytest.fixture(scope="module")
+def folder(store: Store) -> Path:
+    assert store.local is not None
+    return store.local / report_folder("small")
+
+
+def test_the_page_stands_alone(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
     sources = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
-    assert len(sources) == 3 * 2 + 4 * 4
+    # Six plots; four images with a ground truth and three strategies; the first one round by round.
+    assert len(sources) >= 6 + 4 * 4 + 2
     assert all(source.startswith("data:image/") for source in sources)
     assert "http" not in page
+    assert "url(" not in page
     assert "6.0 points above random" in page
     assert "mlflow ui --here &lt;&amp;" in page
-    assert "prefers-color-scheme: dark" in page
-    names = {file.name for file in place.parent.iterdir()}
-    assert names >= {
-        "index.html",
-        "points.csv",
-        "study.yaml",
-        "curves.png",
-        "classes.png",
-        "seconds.png",
-        "overlay-1.png",
-    }
+    assert "@media print" in page
+
+
+def test_everything_lies_beside_the_page_as_well(folder: Path) -> None:
+    names = {file.name for file in folder.iterdir()}
+    plots = ("curves", "images", "classes", "seconds", "differences", "labels")
+    assert names >= {f"{plot}.{kind}" for plot in plots for kind in ("png", "svg")}
+    tables = ("points", "summary", "seeds", "differences", "classes", "labels", "picks")
+    assert names >= {"index.html", "study.yaml", "overlay-1.png", "overlay-1-rounds.png", *(f"{t}.csv" for t in tables)}
+    # The mirror logs the files of the folder, and none below it.
+    assert all(file.is_file() for file in folder.iterdir())
+
+
+def test_the_papers_values_stand_beside_ours(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    assert "Beside the paper: Table V" in page
+    assert "paper (quoted)" in page
+    assert "6,350" in page
+    assert "10.1109/TIP.2021.3120041" in page
+
+
+def test_a_table_that_the_paper_lacks_is_refused_before_anything_is_drawn(store: Store) -> None:
+    with pytest.raises(ConfigError, match="it has no 'Table X'"):
+        write_report(store, "small", paper="Table X")
+
+
+def test_only_the_page_tells_when_it_was_made(store: Store, folder: Path) -> None:
+    first = {file.name: file.read_bytes() for file in folder.iterdir()}
+    write_report(store, "small", paper="Table II")
+    assert {file.name for file in folder.iterdir()} == set(first)
+    assert {file.name for file in folder.iterdir() if file.read_bytes() != first[file.name]} == {"index.html"}
+    assert "holds no printed value of Table II" in (folder / "index.html").read_text()
 
 
 def test_without_the_images_the_report_says_so(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    write_study(store)
-    write_report(store, "small")
-    assert store.exists("studies/small/report/overlay-1.png")
+    stale = [f"{report_folder('small')}/{file}" for file in ("overlay-1.png", "labels.csv", "picks.csv")]
+    for file in stale:
+        store.write_bytes(file, b"of an earlier report")
     gone = CONFIG.run.model_copy(update={"data": DataConfig(name="camvid", root=str(tmp_path / "gone"))})
-    write_study(store, CONFIG.model_copy(update={"run": gone}), dataset=CONFIG.run.data)
+    config = CONFIG.model_copy(update={"run": gone, "seeds": (0,)})
+    write_study(store, config, dataset=CONFIG.run.data)
     page = Path(write_report(store, "small")).read_text()
-    assert "The images could not be read, so there are no overlays: camvid" in page
-    assert not store.exists("studies/small/report/overlay-1.png")
+    assert "The images and masks could not be read: camvid" in page
+    assert "Beside the paper" not in page
+    assert not any(store.exists(file) for file in stale)
 
 
 def test_a_study_that_has_just_begun_has_a_report(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Where the time of a run went, as a figure and as numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean
+
+from matplotlib.figure import Figure
+
+from raylab.report.aggregate import STAGES, Study
+from raylab.report.style import INK, WIDTH
+
+# Light and dark by turns, and hatched: neighbours differ without colour as well.
+_STAGE_LOOKS = dict(
+    zip(STAGES, (("#0072B2", ""), ("#9AD0F0", "////"), ("#E69F00", ""), ("#F3D9E6", "\\\\")), strict=True)
+)
+
+
+def stage_seconds(study: Study) -> dict[str, dict[str, float]]:
+    """Seconds of a whole run by strategy and stage, mean over its runs; a shared round 0 is counted in each."""
+    totals: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for run in study.runs:
+        if run.points:
+            spent = {stage: sum(point.seconds.get(stage, 0.0) for point in run.points) for stage in STAGES}
+            totals[run.config.strategy.label].append(spent)
+    return {name: {stage: fmean(run[stage] for run in runs) for stage in STAGES} for name, runs in totals.items()}
+
+
+def stage_bars(study: Study) -> Figure:
+    """Where the time of a run went, by strategy."""
+    table = stage_seconds(study)
+    longest = max((sum(row.values()) for row in table.values()), default=0.0)
+    unit, name = next(((u, n) for u, n in ((3600, "hours"), (60, "minutes")) if longest >= 2 * u), (1, "seconds"))
+    figure = Figure(figsize=(WIDTH, 1.15 + 0.36 * max(1, len(table))), layout="constrained")
+    axes = figure.subplots()
+    left = dict.fromkeys(table, 0.0)
+    for stage in STAGES:
+        widths = [row[stage] / unit for row in table.values()]
+        colour, hatch = _STAGE_LOOKS[stage]
+        axes.barh(
+            list(table), widths, 0.62, left=list(left.values()), color=colour, hatch=hatch, edgecolor=INK,
+            linewidth=0.5, label=stage,
+        )  # fmt: skip
+        left = {key: start + width for (key, start), width in zip(left.items(), widths, strict=True)}
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{name} a run")
+    axes.grid(False, axis="y")
+    figure.legend(loc="outside upper center", ncols=len(STAGES))
+    return figure

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from raylab.config import StudyConfig
+from raylab.report.aggregate import read_study
+from raylab.report.headlines import headlines
+from raylab.report.statistics import Spread
+from raylab.report.tables import (
+    classes_csv,
+    differences_csv,
+    format_table,
+    points_csv,
+    seeds_csv,
+    show_spread,
+    summary_csv,
+)
+from raylab.store import RoundStore, Store
+from tests.report.study_on_disk import train_record, write_study
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(str(tmp_path_factory.mktemp("results")))
+    write_study(store)
+    return store
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_table_is_aligned_and_in_percent(store: Store) -> None:
+    text = format_table(read_study(store, "small"))
+    lines = [line for line in text.splitlines() if line.startswith("entropy+spatial")]
+    assert lines[2].split() == ["entropy+spatial", "80", "18.5", "8", "46.5", "0.7", "2", "77.5"]
+    assert len({len(line) for line in lines[:3]}) == 1
+    assert "fully supervised: 60.0 % mIoU" in text
+
+
+def test_the_table_ends_with_one_line_a_strategy(store: Store) -> None:
+    text = format_table(read_study(store, "small"))
+    lines = [line.split() for line in text.splitlines() if line.startswith("entropy+spatial")]
+    assert lines[-1] == ["entropy+spatial", "38.5", "±", "0.7", "not", "reached"]
+
+
+def test_the_headline_is_computed_and_claims_no_more(store: Store) -> None:
+    (sentence,) = headlines(read_study(store, "small"))
+    assert "At 80 labelled regions (18.5 % of the pool's pixels), entropy+spatial reaches 46.5 % mIoU" in sentence
+    assert "6.0 points above random (mean of 2 seeds; the ranges over seeds do not overlap)" in sentence
+
+
+def test_csv_has_every_point(store: Store) -> None:
+    rows = rows_of(points_csv(read_study(store, "small")))
+    assert len(rows) == 3 * 2 * 3
+    assert rows[0]["strategy"] == "random"
+    assert float(rows[2]["miou"]) == pytest.approx(0.4)
+    assert rows[0]["iou.bicycle"] == ""
+    assert rows[0]["seconds.score"] == ""
+    assert [row["budget"] for row in rows[:3]] == ["20", "40", "80"]
+
+
+def test_csv_of_summaries_and_seeds(store: Store) -> None:
+    study = replace(read_study(store, "small"), supervised=(0.45,))
+    summary = {row["strategy"]: row for row in rows_of(summary_csv(study))}
+    assert float(summary["entropy+spatial"]["area_under_curve.mean"]) == pytest.approx(0.385)
+    assert summary["entropy+spatial"]["seeds_reaching_target"] == "2"
+    assert (summary["random"]["unit"], float(summary["random"]["target_miou"])) == ("regions", pytest.approx(0.4275))
+    assert summary["entropy"]["budget_to_target.mean"] == ""
+    seeds = rows_of(seeds_csv(study))
+    assert len(seeds) == 6
+    assert [row["budget_to_target"] == "" for row in seeds] == [True, True, True, False, False, False]
+
+
+def test_csv_of_differences_and_classes(store: Store) -> None:
+    study = read_study(store, "small")
+    differences = rows_of(differences_csv(study))
+    assert len(differences) == 3 * 2
+    last = next(r for r in differences if (r["strategy"], r["reference"], r["budget"]) == ("entropy", "random", "80"))
+    assert float(last["mean"]) == pytest.approx(0.02)
+    classes = rows_of(classes_csv(study))
+    assert len(classes) == 3 * 3 * 19 + 19
+    assert [row["iou"] for row in classes if row["class"] == "bicycle"] == [""] * 10
+
+
+def test_a_budget_of_clicks_is_named(store: Store) -> None:
+    study = read_study(store, "small")
+    budget = study.config.run.budget.model_copy(update={"unit": "clicks"})
+    run = study.config.run.model_copy(update={"budget": budget})
+    config: StudyConfig = study.config.model_copy(update={"run": run})
+    text = format_table(replace(study, config=config))
+    assert text.split()[:3] == ["strategy", "clicks", "regions"]
+    assert "clicks to 95 % of supervised" in text
+    assert "At 80 clicks" in headlines(replace(study, config=config))[0]
+
+
+def test_spreads_are_shown_with_what_is_known() -> None:
+    assert show_spread(Spread(0.4567, 0.0123, 3), 100) == "45.7 ± 1.2"
+    assert show_spread(Spread(1234.4, None, 1), digits=0) == "1,234"
+    assert show_spread(None) == "-"
+
+
+def test_how_many_seeds_reach_the_target_is_said(tmp_path) -> None:
+    store = Store(str(tmp_path))
+    write_study(store)
+    RoundStore(store, "supervised/seed0").commit("train", train_record(0.45))
+    lines = format_table(read_study(store, "small")).splitlines()
+    ends = {line.split()[0]: line for line in lines if line.startswith(("random", "entropy"))}
+    assert ends["random"].endswith("not reached")
+    assert ends["entropy"].endswith("reached by 1 of 2 seeds")
+    assert ends["entropy+spatial"].endswith("58 ± 4")
