@@ -6,6 +6,7 @@ Every option of a command can also come from a YAML file (`--config study.yaml`)
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 def run(args: Sequence[str]) -> None:
     """One strategy and seed through all rounds."""
     config = parse(RunConfig, args, "raylab run", run.__doc__)
-    launch(_study_of(config))
+    launch([_study_of(config)])
 
 
 def study(args: Sequence[str]) -> None:
     """A grid of runs: strategies x region sizes x seeds, round 0 shared."""
-    launch(_grid(args, study))
+    launch([_grid(args, study)])
 
 
 def plan(args: Sequence[str]) -> None:
     """What a study will cost, before it starts: runs, trainings saved, images, regions, disk."""
-    launch(_grid(args, plan), plan=True)
+    launch([_grid(args, plan)], plan=True)
 
 
 def report(args: Sequence[str]) -> None:
@@ -220,7 +221,15 @@ def _study_of(config: RunConfig) -> StudyConfig:
 
 @contextmanager
 def exit_cleanly() -> Iterator[None]:
-    """Turn a `RaylabError` into its message on the standard error and its exit status."""
+    """Turn a `RaylabError` into its message on the standard error and its exit status, and a warning into a line."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        if (line := f"warning: {message}") not in seen:
+            seen.add(line)
+            print(line, file=sys.stderr)
+
+    warnings.showwarning = show
     try:
         yield
     except RaylabError as error:

@@ -11,7 +11,7 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from raylab.errors import ConfigError
 from raylab.selection import STRATEGIES, Acquisition, strategy
@@ -49,6 +49,16 @@ class DataConfig(_Frozen):
     train_list: Literal["train", "train_aug", "trainval"] = "train"
     """VOC 2012: the list of ImageSets/Segmentation that is the pool; `train_aug` is SBD's."""
     synthetic: SyntheticConfig = SyntheticConfig()
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that say which data these are, wherever they lie, as plain JSON values."""
+        fields = {"synthetic": {"name", "synthetic"}, "voc2012": {"name", "train_list"}}.get(self.name, {"name"})
+        return self.model_dump(mode="json", include=fields)
+
+    @property
+    def key(self) -> str:
+        """The same as text, to tell data sets apart by."""
+        return json.dumps(self.decisive(), sort_keys=True)
 
 
 class RegionConfig(_Frozen):
@@ -114,17 +124,28 @@ class TrainingConfig(_Frozen):
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: forward and backward under autocast; weights and optimiser stay float32."""
     channels_last: bool = True
+    ensemble: Positive = 1
+    """Models trained each round, of other heads and crops; the first is evaluated, BALD and vote entropy ask all."""
     checkpoint_every: Positive = 500
     """Iterations between checkpoints a killed training resumes from."""
+
+
+class PretrainingConfig(_Frozen):
+    """A training on another data set's masks, before round 0, that every round then starts from (Table I: GTA5)."""
+
+    iterations: NonNegative = 0
+    """Optimiser steps; 0: none, every round starts from `model.weights` itself."""
+    data: DataConfig = DataConfig(name="gta5")
+    """The other data set; where its classes have the same names, the head is taken over too."""
 
 
 class ScoringConfig(_Frozen):
     """What is computed for every region of the pool."""
 
-    uncertainty: Literal["entropy", "margin", "least_confidence"] = "entropy"
-    """Per-pixel map whose mean over the region is its uncertainty."""
-    pca: Positive = 128
-    """Dimension the region features are reduced to (never above their own)."""
+    passes: Positive = 10
+    """T: stochastic passes of BALD and vote entropy with every model of the ensemble, where `model.dropout` > 0."""
+    pca: NonNegative = 128
+    """Dimension the region features are reduced to (never above their own); 0 keeps them as they are."""
     batch_size: Positive = 4
     """Images in one forward pass, for scoring and evaluation."""
 
@@ -132,14 +153,16 @@ class ScoringConfig(_Frozen):
 class BudgetConfig(_Frozen):
     """How many regions each round labels."""
 
+    unit: Literal["regions", "pixels", "clicks"] = "regions"
+    """What a budget counts; clicks are those of drawing polygons, estimated from the masks (docs/definitions.md)."""
     initial: Positive = 1000
-    """Regions drawn at random in round 0."""
+    """Budget of round 0, whose regions are drawn at random."""
     rounds: tuple[Positive, ...] = (1000, 2000, 4000, 8000, 16000)
-    """Regions added by rounds 1, 2, ..."""
+    """Budgets of rounds 1, 2, ...; what a round leaves is the next one's to spend."""
 
     @property
     def total(self) -> int:
-        """Regions labelled after the last round."""
+        """The budget of all rounds together."""
         return self.initial + sum(self.rounds)
 
 
@@ -158,6 +181,8 @@ class StrategyConfig(_Frozen):
     """Distance of two regions of different images; the table says 2 where not given."""
     p: float | None = None
     """Order of the norm between region centres; the table says infinity where not given."""
+    pca: NonNegative | None = None
+    """Dimension of the region features, in place of `scoring.pca`."""
 
     def acquisition(self) -> Acquisition:
         """The row of numbers this names.
@@ -165,10 +190,10 @@ class StrategyConfig(_Frozen):
         Raises:
             ConfigError: the name is unknown or a value cannot work.
         """
-        return strategy(self.name, **self.overrides())
+        return strategy(self.name, **{k: v for k, v in self.overrides().items() if k != "pca"})
 
     def overrides(self) -> dict[str, float]:
-        """What is changed in the table's row."""
+        """What is changed in the table's row, and the dimension of the features."""
         return {k: v for k, v in self.model_dump(exclude={"name"}).items() if v is not None}
 
     @property
@@ -193,7 +218,9 @@ class ComputeConfig(_Frozen):
     threads: Positive = 1
     """torch threads in every worker and scorer."""
     loader_workers: NonNegative = 0
-    """DataLoader processes of every training worker."""
+    """DataLoader processes of every training worker; a GPU needs several to be kept busy."""
+    compile: bool = False
+    """Train through torch.compile: minutes of compiling a round, then faster steps on a recent GPU."""
 
     @property
     def training_cpus(self) -> float:
@@ -215,6 +242,7 @@ class RunConfig(_Frozen):
     regions: RegionConfig = RegionConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
     scoring: ScoringConfig = ScoringConfig()
     budget: BudgetConfig = BudgetConfig()
     strategy: StrategyConfig = StrategyConfig()
@@ -236,18 +264,33 @@ class RunConfig(_Frozen):
         """The fields that decide the run's result, as plain JSON values."""
         dump = self.model_dump(mode="json", exclude={"name", "compute", "storage", "tracking", "experiment"})
         dump["training"].pop("checkpoint_every")
-        if self.data.name == "synthetic":
-            dump["data"].pop("root")
-        else:
-            dump["data"] = {"name": self.data.name}
+        dump["data"] = self.data.decisive()
+        dump["pretraining"] = {
+            "iterations": self.pretraining.iterations,
+            "data": self.pretraining.data.decisive() if self.pretraining.iterations else None,
+        }
+        if self.regions.shape == "grid":
+            dump["regions"].pop("compactness")
         return dump
+
+    def pretraining_identity(self) -> str:
+        """12 hexadecimal digits over what decides the weights that every round starts from."""
+        dump = self.decisive()
+        for name in ("iterations", "epochs", "ensemble"):
+            dump["training"].pop(name)
+        return _digest({key: dump[key] for key in ("pretraining", "model", "training")})
 
     def round0_identity(self) -> str:
         """12 hexadecimal digits over what decides round 0: every strategy of a (data set, N, seed) shares it."""
         dump = self.decisive()
         dump.pop("strategy")
-        dump["budget"] = dump["budget"]["initial"]
+        dump["budget"].pop("rounds")
         return _digest(dump)
+
+    @property
+    def pca(self) -> int:
+        """Dimension the region features are reduced to; 0 keeps them as they are."""
+        return self.scoring.pca if self.strategy.pca is None else self.strategy.pca
 
     @property
     def label(self) -> str:
@@ -271,6 +314,8 @@ class StudyConfig(_Frozen):
     """Also train on every mask of the pool: the upper bound the curves are compared with."""
     supervised_iterations: Positive | None = None
     """Iterations of that training; when not given, those of a round."""
+    paper: str | None = None
+    """Table or figure of the paper whose printed values the report puts beside ours: `Table II`, `Fig. 5`."""
     concurrent_runs: NonNegative = 0
     """Runs in progress at once; 0: as many as the CPUs and GPUs hold."""
 
@@ -308,7 +353,7 @@ def parse_strategy(text: str) -> StrategyConfig:
         ConfigError: unknown name or parameter, or a value that is no number.
     """
     name, *changes = text.split(",")
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for change in changes:
         key, _, value = change.strip().partition("=")
         if key in values:
@@ -318,21 +363,28 @@ def parse_strategy(text: str) -> StrategyConfig:
         except ValueError:
             raise ConfigError(f"strategies: {text!r}: {change!r} is not of the form key=number") from None
         if key not in StrategyConfig.model_fields or key == "name":
-            raise ConfigError(f"strategies: {text!r}: unknown parameter {key!r}; known are tau, a, b, c, p")
+            raise ConfigError(f"strategies: {text!r}: unknown parameter {key!r}; known are tau, a, b, c, p, pca")
     if name not in STRATEGIES:
         strategy(name)
-    return StrategyConfig(name=name, **values)
+    try:
+        return StrategyConfig(name=name, **values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigError(f"strategies: {text!r}: {problem['loc'][0]}: {problem['msg']}") from None
 
 
 def _resize(run: RunConfig, size: int) -> RunConfig:
     if size == run.regions.size:
         return run
+    regions = run.regions.model_copy(update={"size": size})
+    if run.budget.unit != "regions":
+        return run.model_copy(update={"regions": regions})
     factor = (run.regions.size / size) ** 2
     budget = BudgetConfig(
         initial=max(1, math.floor(run.budget.initial * factor + 0.5)),
         rounds=tuple(max(1, math.floor(n * factor + 0.5)) for n in run.budget.rounds),
     )
-    return run.model_copy(update={"regions": RegionConfig(size=size), "budget": budget})
+    return run.model_copy(update={"regions": regions, "budget": budget})
 
 
 def _digest(value: object) -> str:

@@ -1,13 +1,19 @@
-"""What the scripts in experiments/ share: `--plan`, `--smoke`, and running a study to its report."""
+"""What the scripts in experiments/ share: one way in, `--plan`, `--smoke`, and running studies to their reports."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 from raylab.config import (
     BudgetConfig,
     DataConfig,
     ModelConfig,
+    PretrainingConfig,
     RegionConfig,
     RunConfig,
     ScoringConfig,
@@ -15,60 +21,203 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.errors import ConfigError
-from raylab.settings import absolute_paths
+from raylab.errors import ConfigError, StoreError
+from raylab.settings import absolute_paths, parse, read_preset
+
+Options = TypeVar("Options", bound="Experiment")
 
 
-def launch(config: StudyConfig, plan: bool = False) -> None:
-    """Run a study, write its report and say where everything lies; or only say what it would cost.
+class Experiment(BaseModel):
+    """A table or figure of the paper as a grid of runs; a script names it and says which strategies it compares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: ClassVar[str]
+    """Study and MLflow parent run; the data set's name follows it."""
+    paper: ClassVar[str]
+    """Table or figure of the paper, whose printed values the report puts beside ours."""
+    supervised: ClassVar[bool] = False
+    """Whether the fully supervised bound belongs to it."""
+
+    data: tuple[str, ...] = ("cityscapes",)
+    """Data sets: presets of raylab, each with the paper's settings for it; one study each."""
+    root: tuple[str, ...] = ()
+    """Folder or URI of each data set, raw or packed, in the order of `--data`."""
+    storage: str = "raylab-results"
+    """Folder or URI (s3://, gs://) under which every result lies; what lies there is not computed again."""
+    strategies: tuple[str, ...] = ()
+    """Strategies in place of the experiment's own: `entropy+spatial,tau=64`."""
+    seeds: tuple[NonNegativeInt, ...] = (0, 1, 2)
+    rounds: NonNegativeInt | None = None
+    """Rounds after the first draw; when not given, all of the preset's."""
+    supervised_iterations: PositiveInt = 30_000
+    """Optimiser steps of the fully supervised bound."""
+    plan: bool = False
+    """Print the grid, what is shared, what remains, GPU hours and disk, and stop; needs no data."""
+    smoke: bool = False
+    """The same grid, tiny, on generated scenes: minutes on two cores, and no meaning in its numbers."""
+    resume: bool = False
+    """Go on with studies that were begun, and refuse to begin one: a mistyped storage root is noticed."""
+    run: RunConfig = RunConfig()
+    """What all runs share: the preset's, unless changed here (`--run.compute.workers 4`)."""
+
+    def grid(self, run: RunConfig) -> tuple[str, ...]:
+        """The strategies that are compared, given what all runs share."""
+        raise NotImplementedError
+
+    def sizes(self, run: RunConfig) -> tuple[int, ...]:
+        """Region sizes that are compared; none where that is not the question."""
+        return ()
+
+    def smoke_run(self) -> RunConfig:
+        """What all runs share under `--smoke`."""
+        return smoke(self.run)
+
+    def study(self, place: int) -> StudyConfig:
+        """The study on one of the data sets.
+
+        Args:
+            place: of the data set in `data`.
+        """
+        run = self.smoke_run() if self.smoke else self.run
+        changes: dict[str, Any] = {"storage": self.storage}
+        if self.root and not self.smoke:
+            changes["data"] = run.data.model_copy(update={"root": self.root[place]})
+        if self.rounds is not None:
+            rounds = run.budget.rounds[: self.rounds]
+            changes["budget"] = run.budget.model_copy(update={"rounds": rounds})
+        run = run.model_copy(update=changes)
+        return StudyConfig(
+            name=f"{self.name}-{'smoke' if self.smoke else self.data[place]}",
+            paper=self.paper,
+            run=run,
+            strategies=self.strategies or self.grid(run),
+            seeds=self.seeds[:1] if self.smoke else self.seeds,
+            region_sizes=self.sizes(run),
+            supervised=self.supervised,
+            supervised_iterations=8 if self.smoke else self.supervised_iterations,
+        )
+
+
+def studies(model: type[Options], args: Sequence[str], prog: str, description: str | None) -> list[StudyConfig]:
+    """The studies that a script's options ask for, one a data set.
 
     Args:
-        config: of the study.
-        plan: only print the plan.
+        model: of the experiment.
+        args: of the command line.
+        prog: name shown in the help.
+        description: shown in the help.
 
     Raises:
-        RaylabError: a mistake in the configuration, or a run that failed.
+        ConfigError: an option is unknown or does not fit; `--resume` finds no study.
     """
+    first = parse(model, args, prog, description)
+    if first.smoke:
+        # Generated scenes are no data set of the list, so one study stands for all.
+        return [first.study(0)]
+    if first.root and len(first.root) != len(first.data):
+        raise ConfigError(f"--root: {len(first.root)} folders for the data sets {', '.join(first.data)}; give one each")
+    options = [parse(model, args, prog, default=read_preset(model, name)) for name in first.data]
+    return [one.study(place) for place, one in enumerate(options)]
+
+
+def main(model: type[Experiment], description: str | None) -> None:
+    """A script: read the options, run the studies to their reports, or print the plan.
+
+    Args:
+        model: of the experiment.
+        description: the script's page, shown in the help.
+    """
+    from raylab.cli import exit_cleanly
+
+    with exit_cleanly():
+        args = sys.argv[1:]
+        prog = os.path.basename(sys.argv[0])
+        options = parse(model, args, prog, description)
+        launch(studies(model, args, prog, description), plan=options.plan, resume=options.resume)
+
+
+def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = False) -> None:
+    """Run studies, write their reports and say where everything lies; or only say what they would cost.
+
+    Args:
+        configs: of the studies; what they have in common is computed once.
+        plan: only print the plan.
+        resume: refuse to begin a study.
+
+    Raises:
+        RaylabError: a mistake in the configuration, or runs that failed; the others are in the reports.
+    """
+    from raylab.store import Store
+    from raylab.study import RunFailedError, plan_studies, run_studies
+
+    _refuse_relative(configs[0].run.storage)
+    configs = [absolute_paths(config) for config in configs]
+    if plan:
+        print("\n".join(plan_studies(configs).lines()))
+        return
+    if resume:
+        _refuse_new(Store(configs[0].run.storage, create=False), configs)
+    failure: RunFailedError | None = None
+    try:
+        mirror = run_studies(configs, say=lambda line: print(line, flush=True))
+    except RunFailedError as error:
+        failure, mirror = error, error.mirror
+    _report(configs, mirror)
+    if failure:
+        raise failure
+
+
+def _report(configs: Sequence[StudyConfig], mirror: Any) -> None:
     from raylab.report import format_table, read_study, write_report
     from raylab.store import Store
-    from raylab.study import plan_study, run_study
-    from raylab.tracking import default_tracking, ui_command
+    from raylab.tracking import ui_command
 
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not _is_absolute(config.run.storage):
+    store = Store(configs[0].run.storage)
+    command = ui_command(mirror.uri)
+    for config in configs:
+        page = write_report(store, config.name, command, config.paper)
+        mirror.log_report(store, config.name)
+        print(f"\n{format_table(read_study(store, config.name))}\n")
+        print("Report: ", page)
+    print("Results:", store.uri)
+    print("MLflow: ", command)
+
+
+def _refuse_relative(storage: str) -> None:
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not ("://" in storage or os.path.isabs(storage)):
         raise ConfigError(
-            f"storage: {config.run.storage!r} is relative to the job's working directory, which Ray deletes; "
+            f"storage: {storage!r} is relative to the job's working directory, which Ray deletes; "
             "give an absolute folder or a URI"
         )
-    config = absolute_paths(config)
-    if plan:
-        print("\n".join(plan_study(config).lines()))
-        return
-    mirror = run_study(config, say=lambda line: print(line, flush=True))
-    store = Store(config.run.storage)
-    command = ui_command(config.run.tracking or default_tracking(store))
-    page = write_report(store, config.name, command)
-    mirror.log_report(store, config.name)
-    print(f"\n{format_table(read_study(store, config.name))}\n")
-    print("Results:", store.uri)
-    print("Report: ", page)
-    print("MLflow: ", command)
+
+
+def _refuse_new(store: Any, configs: Sequence[StudyConfig]) -> None:
+    from raylab.store.studies import study_path
+
+    for config in configs:
+        if not store.exists(study_path(config.name)):
+            raise StoreError(
+                f"--resume: {store.place(study_path(config.name))} is missing, so there is no study {config.name!r} "
+                "to go on with; correct --storage, or leave --resume out to begin it"
+            )
 
 
 def smoke(run: RunConfig) -> RunConfig:
     """The smallest run that goes through every stage: generated scenes, seconds a round, no meaning in its numbers."""
+    scenes = SyntheticConfig(train_images=8, val_images=4, height=64, width=96)
     return RunConfig(
-        data=DataConfig(synthetic=SyntheticConfig(train_images=8, val_images=4, height=64, width=96)),
+        data=DataConfig(synthetic=scenes),
         regions=RegionConfig(size=16),
-        model=ModelConfig(backbone="tf_efficientnet_lite0", weights="random", channels=16),
-        training=TrainingConfig(iterations=4, batch_size=4, crop=64, crop_tries=5),
-        scoring=ScoringConfig(batch_size=4, pca=8),
+        model=ModelConfig(backbone="tf_efficientnet_lite0", channels=32, dropout=0.1),
+        training=TrainingConfig(
+            iterations=8, batch_size=4, crop=64, crop_tries=5, head_rate_factor=10, frozen_backbone=True, norm_images=8
+        ),
+        pretraining=PretrainingConfig(data=DataConfig(synthetic=scenes.model_copy(update={"seed": 1}))),
+        scoring=ScoringConfig(batch_size=4, pca=8, passes=3),
         budget=BudgetConfig(initial=16, rounds=(16,)),
-        compute=run.compute,
-        storage=run.storage,
+        # A process of its own for each training takes longer to start than these trainings take.
+        compute=run.compute.model_copy(update={"workers": 0}) if run.compute == RunConfig().compute else run.compute,
         tracking=run.tracking,
         experiment=run.experiment,
     )
-
-
-def _is_absolute(storage: str) -> bool:
-    return "://" in storage or os.path.isabs(storage)

@@ -6,6 +6,10 @@ stopped. How a step is computed (Ray Train, Ray Data, an actor) is the `Stages`'
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,14 +20,15 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError
+from raylab.labels.cost import Prices, spend
 from raylab.progress import Progress
-from raylab.regions import RegionGrid
-from raylab.regions.table import ledger_table, with_grid
+from raylab.regions import Regions, open_regions
+from raylab.regions.table import ledger_table, with_regions
 from raylab.scoring.predict import ScoringJob, scoring_job
-from raylab.selection import Selection, first_draw
+from raylab.selection import Selection, drawn, first_draw, interleave
 from raylab.selection.tool import terms_of
 from raylab.store import RoundStore, RunStore, Store
-from raylab.store.rounds import LEDGER, MODEL, REGIONS
+from raylab.store.rounds import LEDGER, MODEL, REGIONS, model_name
 from raylab.training.job import TrainingJob, training_job
 from raylab.training.metrics import iou_per_class, mean_iou
 
@@ -31,8 +36,8 @@ from raylab.training.metrics import iou_per_class, mean_iou
 class Stages(Protocol):
     """How the three expensive steps are computed."""
 
-    def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress) -> dict[str, Any]:
-        """Train and evaluate; the weights are written to `MODEL` of the round. See `raylab.training.trainer.fit`."""
+    def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
+        """Train and evaluate a member of the ensemble; its weights are written to `model_name` of the round."""
         ...
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
@@ -40,10 +45,20 @@ class Stages(Protocol):
         ...
 
     def select(
-        self, grid: RegionGrid, round_index: int, table: pa.Table | None, k: int
+        self, grid: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
         """The `k` regions that round `round_index` labels, given the region table of the round before."""
         ...
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What a round labels: picks in order, their prices, how many were asked for and paid, and what asking cost."""
+
+    picks: Selection
+    prices: NDArray[np.float64]
+    counts: dict[str, int]
+    cost: dict[str, Any]
 
 
 class Loop:
@@ -66,10 +81,11 @@ class Loop:
         self.progress = progress
         self.run_store = RunStore(store, config)
         self.dataset = open_dataset(config.data)
-        self.grid = pool_grid(config, self.dataset)
+        self.run_store.open(self.dataset.fingerprint())
+        self.grid = pool_regions(config, self.dataset, store, progress)
         self.acquisition = config.strategy.acquisition()
         self.budgets = (config.budget.initial, *config.budget.rounds)
-        self.run_store.open(self.dataset.fingerprint())
+        self.prices = Prices(config.budget.unit, self.dataset, self.grid)
 
     def run(self) -> None:
         """All rounds (Algorithm 1)."""
@@ -79,44 +95,71 @@ class Loop:
             self.select(t)
             self.train(t)
             if t < last:
-                self.score(t, self.acquisition.needs_uncertainty, self.acquisition.needs_features)
+                self.score(t, self.acquisition.maps, self.acquisition.needs_features)
 
     def select(self, t: int) -> None:
         """Choose batch B_t and write it to the ledger; the oracle reveals its masks from there."""
         round_store = self.run_store.round(t)
         if round_store.record("select") is not None:
             return
-        self.progress("select", 0, self.budgets[t])
-        terms: dict[str, NDArray[np.float64]] | None = None
-        if t == 0:
-            region_id = first_draw(self.grid, self.budgets[0], self.config.seed)
-            cost: dict[str, Any] = {"seconds": 0.0, "peak_memory": 0}
-        else:
-            scored = self.acquisition.needs_uncertainty or self.acquisition.needs_features
-            table = self.run_store.store.read_table(self.run_store.round(t - 1).path(REGIONS)) if scored else None
-            selection, cost = self.stages.select(self.grid, t, table, self.budgets[t])
-            region_id = selection.region_id
-            terms = terms_of(selection)
-        picks = ledger_table(self.grid, self.dataset.image_names("train"), t, region_id, terms)
-        labelled = np.concatenate([self.labelled(t), region_id])
-        record = {**labelled_share(self.grid, labelled), **cost}
-        round_store.commit("select", record, {LEDGER: picks})
+        self.progress("select", 0, 1)
+        table = None
+        if t and (self.acquisition.maps or self.acquisition.needs_features):
+            table = self.run_store.store.read_table(self.run_store.scores(t - 1).path(REGIONS))
+        allowance = sum(self.budgets[: t + 1]) - self._spent(t)
+        batch = self._afford(t, table, allowance)
+        terms = None if t == 0 else terms_of(batch.picks)
+        names = self.dataset.image_names("train")
+        ledger = ledger_table(self.grid, names, t, batch.picks.region_id, terms, batch.prices)
+        labelled = np.concatenate([self.labelled(t), batch.picks.region_id])
+        if not len(labelled):
+            raise BudgetError(
+                f"budget.initial: {self.budgets[0]} {self.config.budget.unit} pay for no region; raise it"
+            )
+        spent = self._spent(t) + float(batch.prices.sum())
+        record = {**labelled_share(self.grid, labelled), "spent": spent, **batch.counts, **batch.cost}
+        round_store.commit("select", record, {LEDGER: ledger})
         self.progress("committed", 1, 1, f"{record['labelled_regions']:,} regions labelled")
 
+    def _afford(self, t: int, table: pa.Table | None, allowance: float) -> _Batch:
+        """As many of the round's picks, in their order, as the allowance pays."""
+        picks, cost = Selection.empty(), dict[str, Any]()
+
+        def choose(k: int) -> NDArray[np.int64]:
+            nonlocal picks, cost
+            if t == 0:
+                picks = drawn(first_draw(self.grid, min(k, self.grid.n_regions), self.config.seed))
+                cost = {"seconds": 0.0, "peak_memory": 0}
+            else:
+                picks, cost = self.stages.select(self.grid, t, table, k)
+                if self.config.budget.unit != "regions":
+                    picks = interleave(picks, self.acquisition.random)
+            return picks.region_id
+
+        asked, paid, prices = spend(choose, self.prices, allowance, self.prices.usual)
+        return _Batch(picks.head(paid), prices, {"asked": asked, "paid": paid}, cost)
+
+    def _spent(self, t: int) -> float:
+        """What rounds 0 .. t - 1 cost."""
+        record = self.run_store.round(t - 1).record("select") if t else None
+        return float(record["spent"]) if record else 0.0
+
     def train(self, t: int) -> None:
-        """Train M_t on L_t from the pre-trained backbone, and evaluate it."""
-        job = training_job(self.config, self.grid, len(self.dataset.classes), self.labelled(t + 1))
+        """Train M_t on L_t from the pre-trained model, and evaluate it."""
+        start = pretrained_model(self.config, self.run_store.store)
+        job = training_job(self.config, self.grid, len(self.dataset.classes), self.labelled(t + 1), start=start)
         commit_training(self.run_store.round(t), job, self.dataset, self.stages, self.progress)
 
-    def score(self, t: int, uncertainty: bool, features: bool) -> None:
+    def score(self, t: int, maps: Sequence[str], features: bool) -> None:
         """Score every region of the pool under M_t, where the strategy asks for it."""
-        round_store = self.run_store.round(t)
-        done = round_store.record("score")
-        if not (uncertainty or features) or (done is not None and done["features"] >= features):
+        scores = self.run_store.scores(t)
+        done = scores.record("score")
+        if not (maps or features) or (done and set(maps) <= set(done["maps"]) and done["features"] >= features):
             return
-        job = scoring_job(self.config, self.grid, len(self.dataset.classes), features)
-        table, cost = self.stages.score(job, round_store, self.progress)
-        round_store.commit("score", {"features": features, **cost}, {REGIONS: with_grid(table, self.grid)})
+        job = scoring_job(self.config, self.grid, len(self.dataset.classes), maps, features)
+        table, cost = self.stages.score(job, self.run_store.round(t), self.progress)
+        record = {"maps": list(maps), "features": features, **cost}
+        scores.commit("score", record, {REGIONS: with_regions(table, self.grid)})
         self.progress("committed", 1, 1, "pool scored")
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
@@ -146,6 +189,11 @@ def commit_training(
     """
     if round_store.record("train") is not None:
         return
+    members = range(job.training.ensemble)
+    for member in members[1:]:
+        if round_store.record(f"member-{member}") is None:
+            name = model_name(member)
+            round_store.commit(f"member-{member}", stages.train(job, round_store, progress, member), adopt=(name,))
     record = stages.train(job, round_store, progress)
     matrix = np.array(record["confusion"], np.int64)
     scores = [None if np.isnan(score) else float(score) for score in iou_per_class(matrix)]
@@ -159,23 +207,54 @@ def commit_training(
     progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} %")
 
 
-def pool_grid(config: RunConfig, dataset: SegmentationDataset) -> RegionGrid:
-    """The regions of a run's pool.
+def pool_regions(
+    config: RunConfig, dataset: SegmentationDataset, store: Store, progress: Progress | None = None
+) -> Regions:
+    """The regions of a run's pool; superpixels are computed once, and opened after that.
+
+    Args:
+        config: of the run.
+        dataset: whose pool it is.
+        store: of the results.
+        progress: told of every image that is cut into superpixels.
 
     Raises:
         ConfigError: N is larger than an image.
-        BudgetError: the pool holds fewer regions than the budget.
+        BudgetError: the pool holds less than the budget.
     """
-    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
-    if config.budget.total > grid.n_regions:
+    with store.lock("regions") if config.regions.shape != "grid" else nullcontext():
+        regions = open_regions(config, dataset, store, progress)
+    check_budget(config, regions)
+    return regions
+
+
+def check_budget(config: RunConfig, regions: Regions) -> None:
+    """Whether a pool holds what a budget asks for.
+
+    Raises:
+        BudgetError: it does not.
+    """
+    budget = config.budget
+    held = {"regions": regions.n_regions, "pixels": regions.n_pixels}.get(budget.unit, math.inf)
+    if budget.total > held:
+        sides = f" of {config.regions.size} pixels" if budget.unit == "regions" else ""
         raise BudgetError(
-            f"budget: {config.budget.total} regions are to be labelled in all, but the pool of {config.data.name} "
-            f"holds {grid.n_regions} of {config.regions.size} pixels; lower budget.initial or budget.rounds"
+            f"budget: {budget.total} {budget.unit} are to be labelled in all, but the pool of {config.data.name} "
+            f"holds {held}{sides}; lower budget.initial or budget.rounds"
         )
-    return grid
 
 
-def labelled_share(grid: RegionGrid, labelled: NDArray[np.int64]) -> dict[str, Any]:
+def pretrained_folder(config: RunConfig) -> str:
+    """Where the model lies that every round starts from, where there is a pre-training."""
+    return f"pretrained/{config.pretraining_identity()}"
+
+
+def pretrained_model(config: RunConfig, store: Store) -> str | None:
+    """The place of that model; None where rounds start from `model.weights` itself."""
+    return store.place(f"{pretrained_folder(config)}/{MODEL}") if config.pretraining.iterations else None
+
+
+def labelled_share(grid: Regions, labelled: NDArray[np.int64]) -> dict[str, Any]:
     """How much of the pool a labelled set is: regions, percentage of its pixels, images with at least one region."""
     return {
         "labelled_regions": len(labelled),

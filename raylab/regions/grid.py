@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raylab.errors import ConfigError
+from raylab.regions.base import Regions, checked_sizes
 
 
 @dataclass(frozen=True, eq=False)
-class RegionGrid:
+class RegionGrid(Regions):
     """Tiles of every image of a pool, numbered `offset[image] + row * cols[image] + col`.
 
     Attributes:
@@ -27,23 +27,8 @@ class RegionGrid:
     region_size: int
 
     def __init__(self, sizes: ArrayLike, region_size: int) -> None:
-        table = np.asarray(sizes, np.int32).reshape(-1, 2)
-        if region_size < 1:
-            raise ConfigError(f"regions.size: {region_size} is not a positive number of pixels")
-        too_small = np.flatnonzero(table.max(axis=1, initial=0) < region_size)
-        if len(too_small):
-            height, width = table[too_small[0]]
-            raise ConfigError(
-                f"regions.size: {region_size} is larger than image {too_small[0]} ({width}x{height}); "
-                f"choose at most {table.max(axis=1).min()}"
-            )
-        object.__setattr__(self, "sizes", table)
+        object.__setattr__(self, "sizes", checked_sizes(sizes, region_size))
         object.__setattr__(self, "region_size", int(region_size))
-
-    @property
-    def n_images(self) -> int:
-        """Number of images in the pool."""
-        return len(self.sizes)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -59,21 +44,6 @@ class RegionGrid:
     def offset(self) -> NDArray[np.int64]:
         """(images + 1,) int64: the first region_id of every image, and the number of regions at the end."""
         return np.concatenate([[0], np.cumsum(self.rows * self.cols)]).astype(np.int64)
-
-    @property
-    def n_regions(self) -> int:
-        """Number of regions in the pool."""
-        return int(self.offset[-1])
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels in the pool."""
-        return int(self.sizes.astype(np.int64).prod(axis=1).sum())
-
-    def image_of(self, region_id: ArrayLike) -> NDArray[np.int64]:
-        """Index of the image every region lies in, int64, shaped like `region_id`."""
-        after = np.searchsorted(self.offset, np.asarray(region_id, np.int64), side="right")
-        return np.asarray(after - 1, np.int64)
 
     def row_col(self, region_id: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of every region in its image's grid, int64, shaped like `region_id`."""
@@ -93,7 +63,7 @@ class RegionGrid:
         """
         ids = np.asarray(region_id, np.int64)
         row, col = self.row_col(ids)
-        height, width = self.sizes[self.image_of(ids)].astype(np.int64).T
+        height, width = np.moveaxis(self.sizes[self.image_of(ids)].astype(np.int64), -1, 0)
         top, left = row * self.region_size, col * self.region_size
         clipped = [np.minimum(self.region_size, height - top), np.minimum(self.region_size, width - left)]
         return np.stack([top, left, *clipped], axis=-1).astype(np.int32)
@@ -101,3 +71,20 @@ class RegionGrid:
     def pixels(self, region_id: ArrayLike) -> NDArray[np.int64]:
         """(n,) int64: number of pixels of every region."""
         return np.asarray(self.boxes(region_id)[..., 2:].astype(np.int64).prod(axis=-1), np.int64)
+
+    def centres(self, region_id: ArrayLike) -> NDArray[np.float64]:
+        """(n, 2) float64: the nominal grid centre, also of a tile that the border clips."""
+        return np.asarray((np.stack(self.row_col(region_id), axis=-1) + 0.5) * self.region_size, np.float64)
+
+    def label_map(self, image: int) -> NDArray[np.int32]:
+        """(H, W) int32: row * cols + col of every pixel's tile."""
+        row, col = (np.arange(side, dtype=np.int32) // self.region_size for side in self.sizes[image])
+        return np.asarray(row[:, None] * np.int32(self.cols[image]) + col[None, :], np.int32)
+
+    def covered(self, image: int, region_id: ArrayLike) -> NDArray[np.bool_]:
+        """(H, W) bool: which pixels of an image lie in these tiles."""
+        ids = self.offset[image] + self.within(image, region_id)
+        inside = np.zeros(self.sizes[image], bool)
+        for top, left, height, width in self.boxes(ids).reshape(-1, 4):
+            inside[top : top + height, left : left + width] = True
+        return inside

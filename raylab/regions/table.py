@@ -12,7 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylab.errors import StoreError
+from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
+from raylab.regions.superpixels import Geometry, Superpixels
 
 LEDGER = pa.schema(
     [
@@ -29,9 +31,11 @@ LEDGER = pa.schema(
         ("uncertainty", pa.float64()),
         ("feature", pa.float64()),
         ("spatial", pa.float64()),
+        ("cost", pa.float64()),
     ]
 )
-"""One row a pick: where it lies, its potential phi and each scaled term at the time of the pick (Eq. 4)."""
+"""One row a pick: where it lies, its potential phi and each scaled term at the time of the pick (Eq. 4), and what it
+cost in the budget's unit."""
 
 
 PREDICTED_CLASS = "predicted_class"
@@ -92,56 +96,95 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]]
         # combine_chunks copies even a single chunk: some 200 MB on a pool of Cityscapes' size.
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
-    scalars = [name for name in table.column_names if name not in ("region_id", "feature")]
+    scalars = [name for name in table.column_names if name not in ("region_id", "feature", *_PLACE)]
     return {name: table[name].to_numpy() for name in scalars}, features
 
 
-_GRID = b"raylab.grid"
+_GRID, _SUPERPIXELS = b"raylab.grid", b"raylab.superpixels"
+_BOX = ("top", "left", "height", "width")
+_PLACE = {
+    "image_index": pa.int32(),
+    "y": pa.float64(),
+    "x": pa.float64(),
+    **dict.fromkeys(_BOX, pa.int32()),
+    "pixels": pa.int64(),
+}
+"""Columns that tell where a superpixel lies; a tile's place follows from its id."""
 
 
-def with_grid(table: pa.Table, grid: RegionGrid) -> pa.Table:
-    """The same table, carrying the pool's geometry in its schema's metadata: it can be selected from on its own."""
-    runs = [[len(list(group)), *size] for size, group in itertools.groupby(grid.sizes.tolist())]
-    text = json.dumps({"region_size": grid.region_size, "count_height_width": runs})
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), _GRID: text.encode()})
+def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
+    """The same table, carrying the pool's geometry: it can be selected from on its own.
+
+    A grid goes into the schema's metadata. Superpixels become columns as well: image_index, y and x of the centroid,
+    top, left, height and width of the bounding box, and pixels.
+
+    Args:
+        table: one row a region, in the order of region_id.
+        regions: of the pool.
+    """
+    runs = [[len(list(group)), *size] for size, group in itertools.groupby(regions.sizes.tolist())]
+    text = json.dumps({"region_size": regions.region_size, "count_height_width": runs})
+    key = _GRID
+    if not isinstance(regions, RegionGrid):
+        ids, key = np.arange(regions.n_regions), _SUPERPIXELS
+        table = table.drop_columns([name for name in _PLACE if name in table.column_names])
+        values = [regions.image_of(ids), *regions.centres(ids).T, *regions.boxes(ids).T, regions.pixels(ids)]
+        for (name, kind), column in zip(_PLACE.items(), values, strict=True):
+            table = table.append_column(pa.field(name, kind, False), pa.array(column).cast(kind))
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), key: text.encode()})
 
 
-def grid_of(table: pa.Table, place: str) -> RegionGrid:
+def regions_of(table: pa.Table, place: str) -> Regions:
     """The geometry that a table carries.
 
     Args:
-        table: from `with_grid`.
+        table: from `with_regions`.
         place: of the table, for the message.
 
+    Returns:
+        A `RegionGrid`, or `Superpixels` without label maps.
+
     Raises:
-        StoreError: it carries none.
+        StoreError: it carries none, or lacks columns of it.
     """
-    text = (table.schema.metadata or {}).get(_GRID)
+    metadata = table.schema.metadata or {}
+    text = metadata.get(_GRID) or metadata.get(_SUPERPIXELS)
     if text is None:
-        raise StoreError(f"{place} carries no region grid; give a table that raylab scored, or add one with with_grid")
+        raise StoreError(f"{place} carries no regions; give a table that raylab scored, or add them by with_regions")
     value = json.loads(text)
     sizes = [size for count, *size in value["count_height_width"] for _ in range(count)]
-    return RegionGrid(sizes, value["region_size"])
+    if _GRID in metadata:
+        return RegionGrid(sizes, value["region_size"])
+    if missing := [name for name in _PLACE if name not in table.column_names]:
+        raise StoreError(f"{place} lacks the column {missing[0]}, without which its superpixels have no place")
+    image, y, x, *box, pixels = (table[name].to_numpy() for name in _PLACE)
+    counts = np.bincount(image, minlength=len(sizes))
+    if len(counts) != len(sizes) or np.any(np.diff(image) < 0) or not counts.all():
+        raise StoreError(f"{place}: its rows are not the regions of its {len(sizes)} images in their order")
+    geometry = Geometry(counts.astype(np.int64), np.stack([y, x], axis=1), np.stack(box, axis=1), pixels)
+    return Superpixels(sizes, value["region_size"], geometry)
 
 
 def ledger_table(
-    grid: RegionGrid,
+    regions: Regions,
     names: list[str],
     round_index: int,
     region_id: NDArray[np.int64],
     terms: dict[str, NDArray[np.float64]] | None = None,
+    cost: NDArray[np.float64] | None = None,
 ) -> pa.Table:
     """The ledger rows of one round's picks, in their order.
 
     Args:
-        grid: the pool's geometry.
+        regions: of the pool; a superpixel's row holds its bounding box.
         names: of the pool's images.
         round_index: t; 0 is the random draw.
         region_id: (k,) picks in order.
         terms: phi, uncertainty, feature and spatial, each (k,) float64; zeros where None (nothing was scored).
+        cost: (k,) float64 in the budget's unit; ones where None (the budget counts regions).
     """
     ids = np.asarray(region_id, np.int64)
-    image, boxes = grid.image_of(ids), grid.boxes(ids).reshape(-1, 4)
+    image, boxes = regions.image_of(ids), regions.boxes(ids).reshape(-1, 4)
     zeros = np.zeros(len(ids))
     return pa.Table.from_pydict(
         {
@@ -150,8 +193,9 @@ def ledger_table(
             "region_id": ids,
             "image_index": image.astype(np.int32),
             "image": [names[i] for i in image],
-            **{name: boxes[:, i] for i, name in enumerate(("top", "left", "height", "width"))},
+            **{name: boxes[:, i] for i, name in enumerate(_BOX)},
             **{name: (terms or {}).get(name, zeros) for name in ("phi", "uncertainty", "feature", "spatial")},
+            "cost": np.ones(len(ids)) if cost is None else cost,
         },
         schema=LEDGER,
     )

@@ -42,6 +42,7 @@ def write_report(store: Store, name: str, mirror_hint: str | None = None, paper:
         ConfigError: the paper has no such table.
     """
     study = read_study(store, name)
+    paper = paper or study.config.paper
     quoted = beside(study, paper) if paper else None
     folder = report_folder(name)
     seen, histogram, problem = _from_data(store, study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ import torch
 
 from raylab.data import open_dataset
 from raylab.progress import Progress, peak_memory
-from raylab.regions.table import columns_of, region_table
 from raylab.scoring.predict import Predictor, ScoringJob, load_model
-from raylab.scoring.reduce import principal_components
+from raylab.scoring.reduce import reduce_features
 from raylab.store.artifacts import Store
 from raylab.training.step import image_batches, prepare_process
 
@@ -38,11 +38,11 @@ class _Reader:
 class _Scorer:
     """The actor that holds the model."""
 
-    def __init__(self, job: ScoringJob, store: Store, model_path: str, use_gpu: bool) -> None:
+    def __init__(self, job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool) -> None:
         prepare_process(job.compute.threads)
         device = torch.device("cuda" if use_gpu else "cpu")
-        model = load_model(job.model, job.n_classes, store.read_bytes(model_path), device)
-        self.predict = Predictor(job, model, device)
+        models = [load_model(job.model, job.n_classes, store.read_bytes(path), device) for path in model_paths]
+        self.predict = Predictor(job, models, device)
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         tables = [
@@ -54,14 +54,14 @@ class _Scorer:
 
 
 def score(
-    job: ScoringJob, store: Store, model_path: str, use_gpu: bool, progress: Progress
+    job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool, progress: Progress
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Score every region of the pool.
 
     Args:
         job: what to compute.
         store: of the model.
-        model_path: of its weights below the storage root.
+        model_paths: of the weights of every member of the ensemble, below the storage root.
         use_gpu: whether each actor gets a GPU.
         progress: told of every block that arrives.
 
@@ -74,21 +74,17 @@ def score(
     """
     tables = []
     done = 0
-    for table in scored_blocks(job, store, model_path, use_gpu):
+    for table in scored_blocks(job, store, model_paths, use_gpu):
         tables.append(table)
         done += len(table)
         progress("score", done, job.grid.n_regions)
     rows = pa.concat_tables(tables)
     peak = int(rows["peak_memory"].to_numpy().max())
     rows = rows.drop_columns(["peak_memory"]).sort_by("region_id").combine_chunks()
-    uncertainty, features = columns_of(rows, job.grid.n_regions)
-    if features is None:
-        return rows, {"peak_memory": peak}
-    reduced = principal_components(features, job.pca)
-    return region_table(np.arange(job.grid.n_regions), uncertainty, reduced), {"peak_memory": peak}
+    return reduce_features(rows, job.grid.n_regions, job.pca), {"peak_memory": peak}
 
 
-def scored_blocks(job: ScoringJob, store: Store, model_path: str, use_gpu: bool) -> Any:
+def scored_blocks(job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool) -> Any:
     """Iterate over the pool's scored blocks as they arrive, in no promised order.
 
     Which images share a forward pass is fixed here, not by how Ray cuts blocks: convolutions may round
@@ -102,7 +98,7 @@ def scored_blocks(job: ScoringJob, store: Store, model_path: str, use_gpu: bool)
     read = rows.map(_Reader(job), num_cpus=job.compute.cpus_for_reading)
     scored = read.map_batches(
         _Scorer,
-        fn_constructor_args=(job, store, model_path, use_gpu),
+        fn_constructor_args=(job, store, model_paths, use_gpu),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=job.compute.scorers),
         num_cpus=job.compute.cpus_per_scorer,

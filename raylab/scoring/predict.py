@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load
+from torch import Tensor
 
 from raylab.config import ComputeConfig, DataConfig, ModelConfig, RunConfig
-from raylab.models import DeepLabV3Plus
-from raylab.models.deeplab import build_model
-from raylab.regions import RegionGrid
-from raylab.regions.table import region_table
-from raylab.scoring.pooling import region_means
-from raylab.scoring.uncertainty import UNCERTAINTIES
+from raylab.models import Segmenter, build_model
+from raylab.regions import RegionGrid, Regions
+from raylab.regions.table import PREDICTED_CLASS, region_table
+from raylab.scoring.pooling import label_means, region_means
+from raylab.scoring.uncertainty import COMMITTEE_MAPS, UNCERTAINTIES, Committee
 from raylab.training.step import autocast, to_input
 
 
@@ -28,9 +31,11 @@ class ScoringJob:
         data: whose `train` split is scored.
         grid: the pool's geometry.
         n_classes: channels of the logits.
-        uncertainty: key of `UNCERTAINTIES`.
+        maps: columns wanted: keys of `UNCERTAINTIES` and `COMMITTEE_MAPS`, and `PREDICTED_CLASS`.
         features: whether region features are wanted.
         pca: dimension they are reduced to.
+        passes: stochastic passes with every model, for the maps of a committee.
+        seed: of those passes.
         batch_size: images in one forward pass.
         precision: `fp32` or `bf16`.
     """
@@ -38,23 +43,26 @@ class ScoringJob:
     data: DataConfig
     model: ModelConfig
     compute: ComputeConfig
-    grid: RegionGrid
+    grid: Regions
     n_classes: int
-    uncertainty: str
+    maps: tuple[str, ...]
     features: bool
     pca: int
+    passes: int
+    seed: int
     batch_size: int
     precision: str
 
 
-def scoring_job(config: RunConfig, grid: RegionGrid, n_classes: int, features: bool) -> ScoringJob:
+def scoring_job(config: RunConfig, grid: Regions, n_classes: int, maps: Sequence[str], features: bool) -> ScoringJob:
     """The scoring of a run's pool.
 
     Args:
         config: of the run.
         grid: the pool's geometry.
         n_classes: of the data set.
-        features: whether the strategy needs region features.
+        maps: columns that the strategies need.
+        features: whether they need region features.
     """
     return ScoringJob(
         data=config.data,
@@ -62,15 +70,17 @@ def scoring_job(config: RunConfig, grid: RegionGrid, n_classes: int, features: b
         compute=config.compute,
         grid=grid,
         n_classes=n_classes,
-        uncertainty=config.scoring.uncertainty,
+        maps=tuple(maps),
         features=features,
-        pca=config.scoring.pca,
+        pca=config.pca,
+        passes=config.scoring.passes if config.model.dropout else 1,
+        seed=config.seed,
         batch_size=config.scoring.batch_size,
         precision=config.training.precision,
     )
 
 
-def load_model(config: ModelConfig, n_classes: int, weights: bytes, device: torch.device) -> DeepLabV3Plus:
+def load_model(config: ModelConfig, n_classes: int, weights: bytes, device: torch.device) -> Segmenter:
     """A trained model.
 
     Args:
@@ -85,12 +95,18 @@ def load_model(config: ModelConfig, n_classes: int, weights: bytes, device: torc
 
 
 class Predictor:
-    """A trained model that turns images into region rows."""
+    """Trained models that turn images into region rows.
 
-    def __init__(self, job: ScoringJob, model: DeepLabV3Plus, device: torch.device) -> None:
+    Args:
+        job: what to compute.
+        models: the first gives features and the maps of one posterior; all of them are the committee.
+        device: where they lie.
+    """
+
+    def __init__(self, job: ScoringJob, models: Sequence[Segmenter], device: torch.device) -> None:
         self.job = job
         self.device = device
-        self.model = model.to(memory_format=torch.channels_last)
+        self.models = [model.to(memory_format=torch.channels_last) for model in models]
 
     @torch.inference_mode()
     def __call__(self, indices: list[int], images: list[NDArray[np.uint8]]) -> pa.Table:
@@ -103,14 +119,57 @@ class Predictor:
         Returns:
             A region table (`raylab.regions.table.region_schema`), features not yet reduced.
         """
-        grid, size = self.job.grid, images[0].shape[:2]
-        with autocast(self.device, self.job.precision):
-            features = self.model.features(to_input(images, self.device))
-            logits = self.model.logits(features, size)
-        uncertainty = UNCERTAINTIES[self.job.uncertainty](logits)
-        scores = region_means(uncertainty[:, None], size, grid.region_size)
-        rows = None
-        if self.job.features:
-            rows = region_means(features, size, grid.region_size).permute(0, 2, 3, 1).flatten(0, 2).cpu().numpy()
-        region_id = np.concatenate([np.arange(grid.offset[i], grid.offset[i + 1]) for i in indices])
-        return region_table(region_id, scores.flatten().cpu().numpy(), rows)
+        job = self.job
+        height, width = images[0].shape[:2]
+        size = (height, width)
+        x = to_input(images, self.device)
+        with autocast(self.device, job.precision):
+            encoded = self.models[0].encode(self.models[0].normalise(x))
+            features = self.models[0].decode(encoded, stochastic=False)
+            logits = self.models[0].logits(features, size)
+        pixels = {name: UNCERTAINTIES[name](logits) for name in job.maps if name in UNCERTAINTIES}
+        if wanted := [name for name in job.maps if name in COMMITTEE_MAPS]:
+            committee = self._committee(x, encoded, indices, size)
+            pixels |= {name: COMMITTEE_MAPS[name](committee) for name in wanted}
+
+        def pool(maps: Tensor) -> NDArray[np.float32]:
+            return self._pool(maps, size, indices).cpu().numpy()
+
+        columns: dict[str, NDArray[Any]] = {}
+        if pixels:
+            means = pool(torch.stack([*pixels.values()], dim=1))
+            columns = {name: np.ascontiguousarray(means[:, i]) for i, name in enumerate(pixels)}
+        if PREDICTED_CLASS in job.maps:
+            shares = pool(F.one_hot(logits.argmax(1), job.n_classes).permute(0, 3, 1, 2).float())
+            columns[PREDICTED_CLASS] = shares.argmax(axis=1).astype(np.int16)
+        region_id = np.concatenate([np.arange(job.grid.offset[i], job.grid.offset[i + 1]) for i in indices])
+        ordered = {name: columns[name] for name in job.maps}
+        return region_table(region_id, ordered, pool(features) if job.features else None)
+
+    def _pool(self, maps: Tensor, size: tuple[int, int], indices: list[int]) -> Tensor:
+        """(regions of these images, C) means of (B, C, h, w) maps."""
+        grid = self.job.grid
+        if isinstance(grid, RegionGrid):
+            return region_means(maps, size, grid.region_size).permute(0, 2, 3, 1).flatten(0, 2)
+        counts = np.diff(grid.offset)
+        return torch.cat(
+            [label_means(maps[i], grid.label_map(index), int(counts[index])) for i, index in enumerate(indices)]
+        )
+
+    def _committee(
+        self, x: Tensor, encoded: tuple[Tensor, ...], indices: list[int], size: tuple[int, int]
+    ) -> Committee:
+        """Every pass of every model; what no dropout touches is computed once a model."""
+        committee = Committee()
+        for member, model in enumerate(self.models):
+            with autocast(self.device, self.job.precision):
+                known = encoded if member == 0 else model.encode(model.normalise(x))
+            for t in range(self.job.passes):
+                # A pass is a function of (run, images, member, t), whichever actor computes it and however often.
+                state = np.random.SeedSequence([self.job.seed, indices[0], member, t]).generate_state(1)
+                devices = [self.device] if self.device.type == "cuda" else []
+                with torch.random.fork_rng(devices), autocast(self.device, self.job.precision):
+                    torch.manual_seed(int(state[0]))
+                    features = model.drop(model.decode(known, stochastic=True), stochastic=True)
+                    committee.add(model.logits(features, size))
+        return committee

@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from raylab.regions.table import columns_of, region_table
+
+
+def reduce_features(table: pa.Table, n_regions: int, dimension: int) -> pa.Table:
+    """A scored pool's table with its features reduced.
+
+    Args:
+        table: a region table sorted by region_id.
+        n_regions: what the pool holds.
+        dimension: axes to keep; 0 keeps the features as they are.
+
+    Raises:
+        StoreError: the rows are not exactly the pool's regions.
+    """
+    maps, features = columns_of(table, n_regions)
+    if features is None or not dimension:
+        return table
+    return region_table(np.arange(n_regions), maps, principal_components(features, dimension))
 
 
 def principal_components(features: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import ray
 
 from raylab.config import RunConfig
 from raylab.progress import peak_memory
-from raylab.regions import RegionGrid
+from raylab.regions import Regions
 from raylab.regions.table import columns_of
 from raylab.selection import GreedySelector, Selection, array_namespace
 from raylab.selection.objective import selection_columns
@@ -33,7 +33,7 @@ class SelectorActor:
         grid: the pool's geometry.
     """
 
-    def __init__(self, config: RunConfig, store: Store, grid: RegionGrid) -> None:
+    def __init__(self, config: RunConfig, store: Store, grid: Regions) -> None:
         if ray.get_runtime_context().was_current_actor_reconstructed:
             logger.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", config.label)
         self.run_store = RunStore(store, config)

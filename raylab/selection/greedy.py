@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from raylab.errors import ConfigError
-from raylab.regions.grid import RegionGrid
+from raylab.regions.base import Regions
 from raylab.selection.arrays import Array, Blocks, default_block_bytes, to_host
 from raylab.selection.features import Centres, Features
 from raylab.selection.lazy import Pick, Pool, Problem, greedy
@@ -25,7 +25,7 @@ Seed = int | Sequence[int]
 
 
 def select(
-    grid: RegionGrid,
+    grid: Regions,
     acquisition: Acquisition,
     k: int,
     *,
@@ -73,7 +73,7 @@ class GreedySelector:
     """
 
     def __init__(
-        self, grid: RegionGrid, acquisition: Acquisition, xp: ModuleType = np, block_bytes: int | None = None
+        self, grid: Regions, acquisition: Acquisition, xp: ModuleType = np, block_bytes: int | None = None
     ) -> None:
         self.grid, self.acquisition, self.xp = grid, acquisition, xp
         if block_bytes is not None and block_bytes < 1:
@@ -140,10 +140,10 @@ class GreedySelector:
             features = self._check_features(features)
         free = np.flatnonzero(~self._is_labelled)
         k = min(k, len(free))
-        drawn = int(q.random * k + 1e-9)
-        picks = self._greedy(k - drawn, u, features) if k > drawn else Selection.empty()
-        if drawn:
-            picks += self._draw(np.setdiff1d(free, picks.region_id, assume_unique=True), drawn, u, seed)
+        random = int(q.random * k + 1e-9)
+        picks = self._greedy(k - random, u, features) if k > random else Selection.empty()
+        if random:
+            picks += self._draw(np.setdiff1d(free, picks.region_id, assume_unique=True), random, u, seed)
         return picks
 
     def _check_uncertainty(self, values: ArrayLike | None) -> NDArray[np.float64]:
@@ -158,7 +158,7 @@ class GreedySelector:
         return scale_uncertainty(scaled)
 
     def _class_weights(self, predicted_class: ArrayLike | None) -> NDArray[np.float64]:
-        classes = np.empty(0) if predicted_class is None else to_host(predicted_class)
+        classes: NDArray[Any] = np.empty(0, np.int64) if predicted_class is None else to_host(predicted_class)
         if classes.shape != (self.grid.n_regions,):
             raise ConfigError(f"predicted_class: shape {classes.shape} does not match {self.grid.n_regions} regions")
         return class_weights(classes)
@@ -173,9 +173,7 @@ class GreedySelector:
 
     def _draw(self, free: NDArray[np.int64], size: int, u: NDArray[np.float64] | None, seed: Seed) -> Selection:
         """Uniformly at random, on the host: the same on every namespace, and fewer are the first of more."""
-        ids = np.random.default_rng(seed).permutation(free)[:size]
-        zero = np.zeros(size)
-        return Selection(ids, zero, zero if u is None else u[ids], zero, zero)
+        return drawn(np.random.default_rng(seed).permutation(free)[:size], u)
 
     def _greedy(self, k: int, u: NDArray[np.float64] | None, features: Array) -> Selection:
         """The picks by potential; 1 <= k <= regions left."""
@@ -274,7 +272,28 @@ class GreedySelector:
         return picks + rest, math.sqrt(s2)
 
 
-def first_draw(grid: RegionGrid, k: int, seed: int) -> NDArray[np.int64]:
+def drawn(region_id: NDArray[np.int64], u: NDArray[np.float64] | None = None) -> Selection:
+    """Regions drawn at random as a selection; (n_regions,) `u` is written down where it is known."""
+    zero = np.zeros(len(region_id))
+    return Selection(region_id, zero, zero if u is None else u[region_id], zero, zero)
+
+
+def interleave(picks: Selection, share: float) -> Selection:
+    """The picks with those drawn at random spread evenly among the others, as a budget that ends early needs them.
+
+    Args:
+        picks: of `select`: first those by potential, then those drawn.
+        share: of random picks in the acquisition.
+    """
+    random = int(share * len(picks) + 1e-9)
+    chosen = len(picks) - random
+    if not (random and chosen):
+        return picks
+    place = np.concatenate([np.arange(chosen) / chosen, (np.arange(random) + 0.5) / random])
+    return picks.take(np.argsort(place, kind="stable"))
+
+
+def first_draw(grid: Regions, k: int, seed: int) -> NDArray[np.int64]:
     """Round 0: `k` different regions of the pool, uniform, in the order drawn; the same for every strategy."""
     return np.random.default_rng([seed, 0]).choice(grid.n_regions, k, replace=False).astype(np.int64)
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.regions.grid import RegionGrid
+from raylab.regions.base import Regions
 from raylab.selection.features import FAR, Features
 from raylab.selection.spatial import SpatialState
 
@@ -29,7 +29,7 @@ class LocalTerm:
             that the other half must leave the members of the same image out; else None.
     """
 
-    def __init__(self, grid: RegionGrid, state: SpatialState, weight: float, features: Features) -> None:
+    def __init__(self, grid: Regions, state: SpatialState, weight: float, features: Features) -> None:
         xp = features.xp
         self._grid, self._state, self._weight, self._features = grid, state, weight, features
         self._offset = grid.offset.tolist()
@@ -57,7 +57,7 @@ class LocalTerm:
         place = slice(low, high)
         here = xp.asarray(members)
         d2 = f.squared(place, here)
-        spatial = self._state.shape_of(image).distances(here - low).T
+        spatial = self._state.distances(image, here - low).T
         value = xp.sqrt(d2)
         value *= scale
         value += self._weight * spatial

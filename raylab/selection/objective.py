@@ -1,4 +1,4 @@
-"""What a strategy maximises: the weights and distances (Eq. 4-6), and the scaling of the terms to [0, 1].
+"""What a strategy maximises: the weights of its terms (Eq. 4), and the scaling of the uncertainty to [0, 1].
 
 The potential of a region x, given the set S = L_t + B_t of regions labelled or picked so far, is
 
@@ -21,11 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raylab.errors import ConfigError
-from raylab.regions.grid import RegionGrid
 from raylab.regions.table import PREDICTED_CLASS
-
-SUM_GRID = 2.0**-32
-"""Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
 
 
 @dataclass(frozen=True)
@@ -158,85 +154,17 @@ class Selection:
         zero = np.zeros(0)
         return cls(np.zeros(0, np.int64), zero, zero, zero, zero)
 
+    def head(self, k: int) -> Selection:
+        """The first k picks."""
+        return self.take(slice(k))
+
+    def take(self, order: NDArray[np.int64] | slice) -> Selection:
+        """Some picks, in another order."""
+        return Selection(*(getattr(self, f.name)[order] for f in fields(self)))
+
     def __add__(self, other: Selection) -> Selection:
         pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return Selection(*(np.concatenate(pair) for pair in pairs))
-
-
-def _norm(dr: int, dc: int, p: float) -> float:
-    """L_p norm of (dr, dc); by `math`, value by value, so that it does not depend on NumPy's vector width."""
-    high, low = max(dr, dc), min(dr, dc)
-    if low == 0 or math.isinf(p):
-        return float(high)
-    if p == 1:
-        return float(high + low)
-    if p == 2:
-        return math.sqrt(high * high + low * low)
-    return high * math.pow(1 + math.pow(low / high, p), 1 / p)
-
-
-def grid_shapes(grid: RegionGrid) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
-    """The differing (rows, columns) of a pool's images, and (images,) int64, which of them each image has."""
-    most = int(grid.cols.max(initial=0)) + 1
-    codes, kind = np.unique(grid.rows * most + grid.cols, return_inverse=True)
-    return [divmod(int(code), most) for code in codes], kind.reshape(-1)
-
-
-class SpatialDistance:
-    """The scaled spatial distance d_s of a pool (Eq. 5 or 6).
-
-    Attributes:
-        cross: distance across images, 1 unless b > c (then c / b) or no distance occurs at all (then 0).
-        empty: the term over an empty set, its largest value.
-    """
-
-    def __init__(self, grid: RegionGrid, acquisition: Acquisition) -> None:
-        self._acquisition = acquisition
-        self._region_size = grid.region_size
-        self._largest = 0.0
-        if acquisition.distance == "linear":
-            shapes, _ = grid_shapes(grid)
-            self._largest = max((self._centres(r - 1, c - 1) for r, c in shapes), default=0.0)
-            self.cross = self.empty = 1.0 if self._largest > 0 else 0.0
-        else:
-            self.cross, self.empty = acquisition.c / max(acquisition.b, acquisition.c), 1.0
-
-    def _centres(self, dr: int, dc: int) -> float:
-        """Distance in pixels of two centres dr rows and dc columns apart."""
-        return self._region_size * _norm(dr, dc, self._acquisition.p)
-
-    @property
-    def bounded_by_cross(self) -> bool:
-        """Whether no distance within an image exceeds the one across images, as in every metric."""
-        q = self._acquisition
-        return q.distance == "linear" or max(q.a, q.b) <= q.c
-
-    def table(self, rows: int, cols: int) -> NDArray[np.float64]:
-        """d_s within an image, by offset.
-
-        Args:
-            rows: rows of the image's grid.
-            cols: columns of the image's grid.
-
-        Returns:
-            (rows, cols) float64: entry [dr, dc] is the scaled distance of two regions that far apart.
-        """
-        q = self._acquisition
-        centres = np.array([[self._centres(dr, dc) for dc in range(cols)] for dr in range(rows)])
-        if q.distance == "linear":
-            return centres / self._largest if self._largest > 0 else centres
-        tau = self._region_size if q.tau is None else q.tau
-        table = np.where(centres <= tau, q.a, q.b) / max(q.b, q.c)
-        table[0, 0] = 0.0
-        return table
-
-    def sum_table(self, rows: int, cols: int) -> NDArray[np.float64]:
-        """d_s relative to the distance across images, on Max-Sum's exact grid; shaped like `table`.
-
-        A running sum of these stays small and exact, whatever the size of S; the sum proper is this one plus
-        |S| times `cross`.
-        """
-        return np.rint((self.table(rows, cols) - self.cross) / SUM_GRID) * SUM_GRID
 
 
 def scale_uncertainty(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -268,7 +196,7 @@ def class_weights(predicted_class: NDArray[np.integer]) -> NDArray[np.float64]:
         (n,) float64, in 1/e..1.
     """
     _, place, count = np.unique(predicted_class, return_inverse=True, return_counts=True)
-    # By math, value by value, as `_norm`: NumPy's exp depends on its vector width.
+    # By math, value by value: NumPy's exp depends on its vector width.
     weights = np.array([math.exp(-n / len(predicted_class)) for n in count.tolist()])
     return np.asarray(weights[place.reshape(-1)], np.float64)
 

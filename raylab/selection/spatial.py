@@ -14,64 +14,16 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.regions.grid import RegionGrid
+from raylab.regions.base import Regions
 from raylab.selection.arrays import Array, Blocks, to_host
-from raylab.selection.objective import Acquisition, SpatialDistance, grid_shapes
+from raylab.selection.distance import SpatialDistance
+from raylab.selection.layout import Layout, layouts_of
+from raylab.selection.objective import Acquisition
 
 _HUGE = np.finfo(np.float64).max
-_DENSE_TABLE = 1 << 10  # regions of an image up to which all pairs' distances are kept (8 MB)
 
 Picks = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 """region_id, phi and spatial term of picks, in order."""
-
-
-class Shape:
-    """The images of one grid shape, and the distances within such an image.
-
-    Attributes:
-        first: (images,) int64 on the host, each image's first region_id.
-        regions: regions of an image.
-    """
-
-    def __init__(self, xp: ModuleType, rows: int, cols: int, first: NDArray[np.int64], table: NDArray[np.float64]):
-        self.first, self.rows, self.cols, self.regions = first, rows, cols, rows * cols
-        self._xp = xp
-        self._contiguous = bool(np.all(np.diff(first) == self.regions))
-        # at [R - 1 + dr, C - 1 + dc]; the window from [R - 1 - r, C - 1 - c] on holds all distances to (r, c)
-        dr, dc = np.abs(np.arange(1 - rows, rows)), np.abs(np.arange(1 - cols, cols))
-        self._mirrored = xp.asarray(table[dr[:, None], dc[None, :]])
-        self._pairs = None
-        if self.regions <= _DENSE_TABLE:
-            everywhere = xp.arange(self.regions)
-            self._pairs = self._windows(everywhere)
-
-    def _windows(self, local: Array) -> Array:
-        xp = self._xp
-        row, col = self.rows - 1 - local // self.cols, self.cols - 1 - local % self.cols
-        rows = row[:, None, None] + xp.arange(self.rows)[None, :, None]
-        cols = col[:, None, None] + xp.arange(self.cols)[None, None, :]
-        return self._mirrored[rows, cols].reshape(len(local), self.regions)
-
-    def distances(self, local: Array) -> Array:
-        """(m, regions) float64: row i holds the distances of all regions of an image to its region `local[i]`."""
-        return self._windows(local) if self._pairs is None else self._pairs[local]
-
-    def view(self, values: Array) -> Array:
-        """(images, regions): the values, one a region of the pool, of these images; a view where possible."""
-        if self._contiguous:
-            start = int(self.first[0])
-            return values[start : start + len(self.first) * self.regions].reshape(len(self.first), self.regions)
-        return values[self._index()]
-
-    def put(self, values: Array, images: Array, update: Array) -> None:
-        """Writes rows of a `view` back: `values` at the regions of `images` (indices into `first`) become `update`."""
-        if self._contiguous:
-            self.view(values)[images] = update
-        else:
-            values[self._index()[images]] = update
-
-    def _index(self) -> Array:
-        return self._xp.asarray(self.first)[:, None] + self._xp.arange(self.regions)[None, :]
 
 
 class SpatialState:
@@ -86,26 +38,20 @@ class SpatialState:
         largest: the largest d_s between two regions of one image, under Max-Sum relative to the one across images.
     """
 
-    def __init__(self, xp: ModuleType, grid: RegionGrid, acquisition: Acquisition) -> None:
-        self.xp, self.distance, self.is_sum = xp, SpatialDistance(grid, acquisition), acquisition.is_sum
-        shapes, kind = grid_shapes(grid)
-        relative = self.distance.sum_table if self.is_sum else self.distance.table
-        tables = [relative(rows, cols) for rows, cols in shapes]
-        self.shapes = [
-            Shape(xp, rows, cols, grid.offset[:-1][kind == i], table)
-            for i, ((rows, cols), table) in enumerate(zip(shapes, tables, strict=True))
-        ]
-        self.largest = max((float(table.max()) for table in tables), default=0.0)
-        self._kind, self._grid = kind, grid
-        self._rank = np.zeros(grid.n_images, np.int64)  # an image's place in its shape's `first`
-        for i in range(len(shapes)):
-            self._rank[kind == i] = np.arange(np.count_nonzero(kind == i))
+    def __init__(self, xp: ModuleType, regions: Regions, acquisition: Acquisition) -> None:
+        self.xp, self.distance, self.is_sum = xp, SpatialDistance(regions, acquisition), acquisition.is_sum
+        self.layouts, self._kind = layouts_of(xp, regions, self.distance, self.is_sum)
+        self.largest = max((layout.largest for layout in self.layouts), default=0.0)
+        self._regions, self._counts = regions, np.diff(regions.offset)
+        self._rank = np.zeros(regions.n_images, np.int64)  # an image's place in its layout
+        for i in range(len(self.layouts)):
+            self._rank[self._kind == i] = np.arange(np.count_nonzero(self._kind == i))
         self.count = 0
         self.images: set[int] = set()
         start = self.distance.cross if self.distance.bounded_by_cross else np.inf
         if self.is_sum:
             start = 0.0
-        self.term = xp.full(grid.n_regions, start)
+        self.term = xp.full(regions.n_regions, start)
 
     def copy(self) -> SpatialState:
         """Another state that can grow on its own."""
@@ -113,9 +59,10 @@ class SpatialState:
         other.term, other.images = self.term.copy(), set(self.images)
         return other
 
-    def shape_of(self, image: int) -> Shape:
-        """The shape of an image."""
-        return self.shapes[int(self._kind[image])]
+    def distances(self, image: int, local: Array) -> Array:
+        """(m, regions of the image) float64: the distances of all regions of an image to some of its regions."""
+        layout, rank = self.layouts[self._kind[image]], int(self._rank[image])
+        return layout.distances(slice(rank, rank + 1), local)[:, : int(self._counts[image])]
 
     def add(self, ids: NDArray[np.int64]) -> None:
         """Takes new regions into the set.
@@ -124,25 +71,25 @@ class SpatialState:
             ids: (m,) int64 on the host, none of them in the set already.
         """
         ids = np.sort(ids)
-        image = self._grid.image_of(ids)
+        image = self._regions.image_of(ids)
         self.count += len(ids)
         self.images.update(np.unique(image).tolist())
         order = np.arange(len(ids)) - np.searchsorted(image, image)  # first, second, ... of its image
         for i in np.unique(self._kind[image]).tolist():
-            shape, mine = self.shapes[i], self._kind[image] == i
+            layout, mine = self.layouts[i], self._kind[image] == i
             for step in range(int(order[mine].max(initial=-1)) + 1):
                 now = mine & (order == step)
                 images = self.xp.asarray(self._rank[image[now]])
-                d = shape.distances(self.xp.asarray(ids[now] - self._grid.offset[image[now]]))
-                old = shape.view(self.term)[images]
-                shape.put(self.term, images, old + d if self.is_sum else self.xp.minimum(old, d))
+                d = layout.distances(images, self.xp.asarray(ids[now] - self._regions.offset[image[now]]))
+                old = layout.view(self.term, images)
+                layout.put(self.term, images, old + d if self.is_sum else self.xp.minimum(old, d))
 
 
 class _Active:
-    """The images of one shape that may still hold a pick, in lock step."""
+    """The images of one layout that may still hold a pick, in lock step."""
 
-    def __init__(self, shape: Shape, potential: Array, term: Array, first: Array) -> None:
-        self.shape, self.potential, self.term, self.first = shape, potential, term, first
+    def __init__(self, layout: Layout, images: Array, potential: Array, term: Array) -> None:
+        self.layout, self.images, self.potential, self.term = layout, images, potential, term
         self.local: Array = None
         self.phi: Array = None
 
@@ -156,12 +103,12 @@ class _Active:
         alive = (self.phi >= least) & (self.phi > -xp.inf)
         if not bool(alive.all()):
             alive = xp.flatnonzero(alive)
-            self.potential, self.term, self.first = self.potential[alive], self.term[alive], self.first[alive]
+            self.potential, self.term, self.images = self.potential[alive], self.term[alive], self.images[alive]
             self.local, self.phi = self.local[alive], self.phi[alive]
 
     def advance(self, xp: ModuleType, is_sum: bool) -> None:
         """Makes each image's pick."""
-        d = self.shape.distances(self.local)
+        d = self.layout.distances(self.images, self.local)
         if is_sum:
             self.term += d
         else:
@@ -185,13 +132,13 @@ def lock_step(xp: ModuleType, potential: Array, state: SpatialState, weight: flo
         time of the pick (m,) float64, in order, m <= k.
     """
     record = _Record(k)
-    active = [_first_picks(xp, shape, potential, state.term, weight, blocks, record) for shape in state.shapes]
+    active = [_first_picks(xp, layout, potential, state.term, weight, blocks, record) for layout in state.layouts]
     while active:
         record.tighten()
         for group in active:
             group.keep(xp, record.least)
-            here = xp.arange(len(group.local))
-            record.add(*map(to_host, (group.first + group.local, group.phi, group.term[here, group.local])))
+            here, ids = xp.arange(len(group.local)), group.layout.first[group.images] + group.local
+            record.add(*map(to_host, (ids, group.phi, group.term[here, group.local])))
         active = [group for group in active if len(group.local)]
         for group in active:
             group.advance(xp, state.is_sum)
@@ -201,22 +148,24 @@ def lock_step(xp: ModuleType, potential: Array, state: SpatialState, weight: flo
 
 
 def _first_picks(
-    xp: ModuleType, shape: Shape, potential: Array, term: Array, weight: float, blocks: Blocks, record: _Record
+    xp: ModuleType, layout: Layout, potential: Array, term: Array, weight: float, blocks: Blocks, record: _Record
 ) -> _Active:
-    """The first pick of every image of a shape; only images among whose picks one of the best k may be are copied."""
-    u, term = shape.view(potential), shape.view(term)
-    local, phi = xp.empty(len(u), xp.int64), xp.empty(len(u))
+    """The first pick of every image of a layout; only images among whose picks one of the best k may be are copied."""
+    images = len(layout.first)
+    local, phi = xp.empty(images, xp.int64), xp.empty(images)
 
     def first_pick(start: int, stop: int) -> None:
-        value = u[start:stop] + (term[start:stop] if weight == 1 else weight * term[start:stop])
-        local[start:stop] = xp.argmax(value, axis=1)
-        phi[start:stop] = xp.max(value, axis=1)
+        block = slice(start, stop)
+        u, d = layout.view(potential, block, -xp.inf), layout.view(term, block)
+        value = u + (d if weight == 1 else weight * d)
+        local[block] = xp.argmax(value, axis=1)
+        phi[block] = xp.max(value, axis=1)
 
-    blocks.run(len(u), 24 * shape.regions, first_pick)
+    blocks.run(images, 24 * layout.regions, first_pick)
     record.count(to_host(phi))
     record.tighten()
     alive = xp.flatnonzero((phi >= record.least) & (phi > -xp.inf))
-    group = _Active(shape, u[alive], term[alive], xp.asarray(shape.first)[alive])
+    group = _Active(layout, alive, layout.view(potential, alive, -xp.inf), layout.view(term, alive))
     group.local, group.phi = local[alive], phi[alive]
     return group
 

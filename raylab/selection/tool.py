@@ -16,23 +16,17 @@ from numpy.typing import NDArray
 from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.errors import ConfigError, StoreError
-from raylab.regions import RegionGrid
-from raylab.regions.table import PREDICTED_CLASS, columns_of, grid_of, ledger_table
+from raylab.regions import Regions, open_regions
+from raylab.regions.table import PREDICTED_CLASS, columns_of, ledger_table, regions_of
 from raylab.selection.arrays import array_namespace
-from raylab.selection.greedy import Seed, first_draw, select
+from raylab.selection.greedy import Seed, first_draw, interleave, select
 from raylab.selection.objective import Acquisition, Selection, selection_columns
 from raylab.store import RunStore, Store
+from raylab.store.artifacts import open_at
 from raylab.store.rounds import REGIONS
 
 TERMS = ("phi", "uncertainty", "feature", "spatial")
 _SHOWN = 10
-
-
-def open_at(place: str) -> tuple[Store, str]:
-    """The folder that a file at a path or URI lies in, and its name there."""
-    scheme, found, path = place.partition("://")
-    folder, slash, name = (path if found else place).rpartition("/")
-    return Store(f"{scheme}://{folder}" if found else folder or slash or ".", create=False), name
 
 
 def read_table(place: str) -> pa.Table:
@@ -97,7 +91,7 @@ def select_from_table(
     """The next picks, as ledger rows; images are named by their index.
 
     Args:
-        table: a region table that carries its grid (`raylab.regions.table.with_grid`), sorted by region_id.
+        table: a region table that carries its regions (`raylab.regions.table.with_regions`), sorted by region_id.
         place: of the table, for messages.
         labelled: (m,) int64 region ids.
         acquisition: the strategy.
@@ -105,10 +99,10 @@ def select_from_table(
         seed: of regions drawn at random.
 
     Raises:
-        StoreError: the table carries no grid, or lacks rows or a column that the strategy needs.
+        StoreError: the table carries no regions, or lacks rows or a column that the strategy needs.
         ConfigError: k is negative or more than is left, or a labelled id is no region of the pool.
     """
-    grid = grid_of(table, place)
+    grid = regions_of(table, place)
     left = grid.n_regions - len(np.unique(labelled))
     if not 0 <= k <= left:
         raise ConfigError(f"count: {k} regions cannot be picked; {left} of the pool's {grid.n_regions} are unlabelled")
@@ -187,14 +181,14 @@ def replay_runs(store: Store, runs: Sequence[RunConfig], t: int | None, say: Cal
 
     Raises:
         StoreError: a file of a round or of one before it is missing, or no round has been selected.
-        DataError: no region table carries the pool's grid, and the data set is not where the run had it.
+        DataError: no region table carries the pool's regions, and the data set is not where the run had it.
     """
     replays = []
     for config in runs:
         run = RunStore(store, config)
         rounds = range(len(config.budget.rounds) + 1) if t is None else [t]
         if done := [index for index in rounds if run.round(index).record("select") is not None]:
-            grid = grid_of_run(run)
+            grid = regions_of_run(run)
         for index in done:
             replays.append(replay_round(run, grid, index))
             say(f"{config.label}  {replays[-1]}")
@@ -205,7 +199,7 @@ def replay_runs(store: Store, runs: Sequence[RunConfig], t: int | None, say: Cal
     return different == 0
 
 
-def replay_round(run: RunStore, grid: RegionGrid, t: int) -> Replay:
+def replay_round(run: RunStore, grid: Regions, t: int) -> Replay:
     """Compute the picks of one past round again.
 
     Args:
@@ -218,34 +212,39 @@ def replay_round(run: RunStore, grid: RegionGrid, t: int) -> Replay:
     """
     config = run.config
     ledger = run.round(t).ledger()["region_id"].to_numpy()
+    record = run.round(t).record("select") or {}
+    asked, paid = int(record["asked"]), int(record["paid"])
     if t == 0:
-        return Replay(t, ledger, first_draw(grid, config.budget.initial, config.seed))
+        return Replay(t, ledger, first_draw(grid, min(asked, grid.n_regions), config.seed)[:paid])
     acquisition, labelled = config.strategy.acquisition(), run.ledger(t)["region_id"].to_numpy()
-    path, table = run.round(t - 1).path(REGIONS), None
+    path, table = run.scores(t - 1).path(REGIONS), None
     if acquisition.needs_uncertainty or acquisition.needs_features:
         table = run.store.read_table(path)
     place = run.store.place(path)
-    picks = _select(grid, table, place, labelled, acquisition, config.budget.rounds[t - 1], [config.seed, t])
-    return Replay(t, ledger, picks.region_id)
+    picks = _select(grid, table, place, labelled, acquisition, asked, [config.seed, t])
+    if config.budget.unit != "regions":
+        picks = interleave(picks, acquisition.random)
+    return Replay(t, ledger, picks.region_id[:paid])
 
 
-def grid_of_run(run: RunStore) -> RegionGrid:
+def regions_of_run(run: RunStore) -> Regions:
     """The geometry of a run's pool, from a region table that carries it, else from the data set.
 
     Raises:
         DataError: it is in no table, and the data set is not where the run had it.
+        StoreError: it is in no table, and the pool's superpixels are not in the store.
     """
-    paths = (run.round(t).path(REGIONS) for t in range(len(run.config.budget.rounds) + 1))
+    paths = (run.scores(t).path(REGIONS) for t in range(len(run.config.budget.rounds) + 1))
     if path := next((path for path in paths if run.store.exists(path)), None):
         try:
-            return grid_of(run.store.read_table(path), path)
+            return regions_of(run.store.read_table(path), path)
         except StoreError:
-            pass  # scored before tables carried their grid
-    return RegionGrid(open_dataset(run.config.data).image_sizes("train"), run.config.regions.size)
+            pass  # scored before tables carried their regions
+    return open_regions(run.config, open_dataset(run.config.data), run.store, build=False)
 
 
 def _select(
-    grid: RegionGrid,
+    grid: Regions,
     table: pa.Table | None,
     place: str,
     labelled: NDArray[np.int64],

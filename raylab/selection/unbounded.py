@@ -12,13 +12,13 @@ from types import ModuleType
 
 import numpy as np
 
-from raylab.regions.grid import RegionGrid
+from raylab.regions.base import Regions
 from raylab.selection.arrays import Array, Blocks
 from raylab.selection.spatial import Picks, SpatialState, lock_step
 
 
 def greedy_min(
-    xp: ModuleType, grid: RegionGrid, potential: Array, state: SpatialState, weight: float, k: int, blocks: Blocks
+    xp: ModuleType, grid: Regions, potential: Array, state: SpatialState, weight: float, k: int, blocks: Blocks
 ) -> Picks:
     """Algorithm 1 when images meet; arguments and result as in `lock_step`, `potential` is used up."""
     state = state.copy()
@@ -42,7 +42,7 @@ def greedy_min(
     return ids, phi, term
 
 
-def greedy_sum(xp: ModuleType, grid: RegionGrid, potential: Array, state: SpatialState, weight: float, k: int) -> Picks:
+def greedy_sum(xp: ModuleType, grid: Regions, potential: Array, state: SpatialState, weight: float, k: int) -> Picks:
     """Max-Sum when distances relative to the one across images may be positive; as `greedy_min`."""
     state = state.copy()
     offset = grid.offset.tolist()

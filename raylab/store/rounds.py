@@ -20,6 +20,11 @@ LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet
 STEPS = ("select", "train", "score")
 
 
+def model_name(member: int) -> str:
+    """File of a member of the round's ensemble; the first is the model that is evaluated."""
+    return MODEL if member == 0 else f"model-{member}.safetensors"
+
+
 class RoundStore:
     """Files of one round below `prefix`."""
 
@@ -96,6 +101,13 @@ class RunStore:
             return RoundStore(self.store, f"round0/{self.config.round0_identity()}")
         return RoundStore(self.store, f"{self.folder}/round-{index:02d}")
 
+    def scores(self, index: int) -> RoundStore:
+        """Where the region table of round `index` lies; that of the shared round 0 is another for another PCA."""
+        round_store = self.round(index)
+        if index == 0 and self.config.pca != self.config.scoring.pca:
+            return RoundStore(self.store, round_store.path(f"pca-{self.config.pca}"))
+        return round_store
+
     def open(self, data_fingerprint: str) -> None:
         """Write down what the run is, or check that it is the one that lies there.
 
@@ -121,6 +133,10 @@ class RunStore:
     def ledger(self, rounds: int) -> pa.Table:
         """The picks of rounds 0 .. rounds - 1, in order."""
         return pa.concat_tables(self.round(index).ledger() for index in range(rounds))
+
+    def finished(self) -> bool:
+        """Whether every round is done."""
+        return self.done_rounds() == len(self.config.budget.rounds) + 1
 
     def done_rounds(self) -> int:
         """How many rounds have a trained and evaluated model."""

@@ -17,22 +17,16 @@ class Console:
     Args:
         runs: by label.
         say: takes a line.
-
-    Attributes:
-        failures: reason by task, for the runs that failed.
     """
 
     def __init__(self, runs: Mapping[str, RunConfig], say: Callable[[str], None]) -> None:
         self.runs = runs
         self.say = say
         self.start = time.monotonic()
-        self.failures: dict[str, str] = {}
         self._said: dict[str, tuple[str, float]] = {}
 
     def show(self, notice: Notice) -> None:
         """Say a notice, unless the same stage was spoken of less than ten seconds ago."""
-        if notice.stage == "failed":
-            self.failures[self._name(notice.run)] = notice.note
         now = time.monotonic()
         key = f"{notice.round_index} {notice.stage}"
         stage, when = self._said.get(notice.run, ("", 0.0))
@@ -41,12 +35,13 @@ class Console:
             return
         self._said[notice.run] = (key, now)
         seconds = int(now - self.start)
-        self.say(f"[{seconds // 60:3d}:{seconds % 60:02d}] {self._name(notice.run):<32} {self._what(notice)}")
+        self.say(f"[{seconds // 60:3d}:{seconds % 60:02d}] {self.name_of(notice.run):<32} {self._what(notice)}")
 
-    def _name(self, task: str) -> str:
+    def name_of(self, task: str) -> str:
+        """A task as a person would call it."""
         label = task.removeprefix("round0:")
         if label not in self.runs:
-            return task
+            return {"supervised": "fully supervised", "pretrained": "pre-training"}.get(task.partition("/")[0], task)
         run = self.runs[label]
         place = f"N{run.regions.size} seed {run.seed}"
         return f"all strategies {place}" if task != label else f"{run.strategy.label} {place}"

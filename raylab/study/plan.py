@@ -1,168 +1,276 @@
-"""What a study will cost, and whether it can start at all: checked before any time is spent."""
+"""What studies will cost: the grid, what is shared, what remains to be done, GPU hours and disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
-from raylab.config import ComputeConfig, RunConfig, StudyConfig
+from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
-from raylab.errors import ConfigError, ResourceError
-from raylab.loop import pool_grid
 from raylab.models import build_model
+from raylab.regions import RegionGrid
+from raylab.store import RoundStore, RunStore, Store
+from raylab.study.checks import check_study
+from raylab.study.tasks import Grid
 from raylab.training.job import training_job
+
+NOMINAL = {
+    "cityscapes": (2975, 500, 1024, 2048, 19),
+    "voc2012": (1464, 1449, 375, 500, 21),
+    "camvid": (367, 101, 360, 480, 11),
+    "idd_lite": (1403, 204, 227, 320, 7),
+    "gta5": (12403, 6382, 1052, 1914, 19),
+}
+"""Training and validation images, height, width and classes of the official sets, for a plan without the data."""
+SUSTAINED = 1e13
+"""Floating-point operations a second of a GPU that hours are estimated by: what separable convolutions leave of one."""
+_PROBE = 128
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a plan needs of a data set.
+
+    Attributes:
+        sizes: (images, 2) heights and widths of the pool's images.
+        val_images: images that are evaluated.
+        n_classes: of the masks.
+        nominal: whether these are the official set's numbers, the data not being there.
+    """
+
+    sizes: NDArray[np.int32]
+    val_images: int
+    n_classes: int
+    nominal: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a plan.
+
+    Attributes:
+        folder: where its record lies or will lie.
+        run: it belongs to.
+        iterations: at most.
+        images: of the pool that are scored after it.
+        row_bytes: of a row of the region table that this gives.
+    """
+
+    folder: RoundStore
+    run: RunConfig
+    iterations: int
+    images: int
+    row_bytes: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a study.
+    """Sizes of some studies.
 
     Attributes:
-        runs: in the grid.
-        trainings: that will be done, the fully supervised one included.
-        trainings_saved: by training round 0 once for all strategies.
-        iterations: optimiser steps in all.
+        grid: a line for every strategy and region size.
+        runs: in all, each once.
+        trainings: that these need, each once: pre-trainings, rounds, members of ensembles, fully supervised ones.
+        trainings_saved: because runs and studies share them.
+        trainings_done: that lie committed under the storage root.
+        iterations: optimiser steps, at most.
         crops: that those steps see.
         images_scored: forward passes of pool images.
         images_evaluated: forward passes of validation images.
-        pool_images: images in the pool.
-        pool_regions: regions in the pool, by N.
-        regions_labelled: per run, by N.
+        pool_images: images in the pool of the first study.
+        pool_regions: regions in that pool, by N.
+        labelled: budget of a run, by N.
+        unit: of the budget.
+        gpu_hours: of what remains, at `SUSTAINED`.
+        measured_hours: of the trainings that remain, at the pace of those that are done here; None before one is.
         disk_bytes: of models, region tables and ledgers, about.
+        nominal: whether sizes are the official ones, the data not being there.
     """
 
+    grid: tuple[str, ...]
     runs: int
     trainings: int
     trainings_saved: int
+    trainings_done: int
     iterations: int
     crops: int
     images_scored: int
     images_evaluated: int
     pool_images: int
     pool_regions: dict[int, int]
-    regions_labelled: dict[int, int]
+    labelled: dict[int, int]
+    unit: str
+    gpu_hours: float
+    measured_hours: float | None
     disk_bytes: int
+    nominal: bool
 
     def lines(self) -> list[str]:
         """The plan, for a person."""
         regions = ", ".join(f"{n:,} of {size}x{size}" for size, n in self.pool_regions.items())
-        labelled = ", ".join(f"{n:,}" for n in self.regions_labelled.values())
+        labelled = ", ".join(f"{n:,}" for n in self.labelled.values())
+        hours = f"about {self.gpu_hours:,.1f} GPU hours at {SUSTAINED / 1e12:g} TFLOP/s sustained"
+        if self.measured_hours is not None:
+            hours += f"; {self.measured_hours:,.1f} hours of training at the pace of those done here"
+        saved = f"{self.trainings_saved:,} saved by sharing" if self.trainings_saved else "none shared"
         return [
-            f"runs               {self.runs}",
-            f"trainings          {self.trainings} ({self.trainings_saved} saved by sharing round 0)",
+            *self.grid,
+            f"runs               {self.runs:,}",
+            f"trainings          {self.trainings:,} ({saved}); {self.trainings - self.trainings_done:,} remain",
             f"iterations         at most {self.iterations:,} ({self.crops:,} crops)",
-            f"pool               {self.pool_images:,} images, {regions} regions",
-            f"labelled by a run  {labelled} regions",
+            f"pool               {self.pool_images:,} images, {regions} regions"
+            + (" (official sizes: the data is not there)" if self.nominal else ""),
+            f"labelled by a run  {labelled} {self.unit}",
             f"images scored      {self.images_scored:,}",
             f"images evaluated   {self.images_evaluated:,}",
+            f"time that remains  {hours}",
             f"disk               about {self.disk_bytes / 2**20:,.0f} MiB",
         ]
 
 
-def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | None = None) -> None:
-    """Find every mistake that can be found before the first training.
+def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
+    """Add up some studies, what they have in common once; raises what `check_study` raises.
 
-    Args:
-        config: of the study.
-        cpus: that Ray has; not checked when None.
-        gpus: likewise.
-
-    Raises:
-        DataError: the data set's folder is not as it must be.
-        ConfigError: a strategy, N or backbone that cannot work.
-        WeightsError: no pre-trained weights.
-        BudgetError: the pool is smaller than the budget.
-        ResourceError: a stage holds more than there is.
+    Of a data set in files whose root is not given the official sizes are taken.
     """
-    runs = config.runs()
-    if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
-        raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
-    dataset = open_dataset(config.run.data)
-    grids = {run.regions.size: run for run in [*runs, *[config.run] * config.supervised]}
-    for run in grids.values():
-        pool_grid(run, dataset)
-    compute, training = config.run.compute, config.run.training
-    if training.batch_size < max(2, compute.workers):
-        raise ConfigError(
-            f"training.batch_size: {training.batch_size} crops cannot be shared by {compute.workers} workers, and "
-            "batch norm needs two; raise it or lower compute.workers"
+    pools = {config.run.data.key: _pool(config.run.data) for config in configs}
+    for config in configs:
+        if not pools[config.run.data.key].nominal:
+            check_study(config)
+    store = Store(configs[0].run.storage, create=False)
+    grid = Grid(configs)
+    trainings = list(_trainings(grid, store, pools))
+    needed, hours, seconds, done, remaining, disk = Counter[str](), 0.0, list[float](), 0, 0, 0
+    for one in trainings:
+        pool, batch = pools[one.run.data.key], one.run.training.batch_size
+        needed.update(
+            iterations=one.iterations, crops=one.iterations * batch, scored=one.images, evaluated=pool.val_images
         )
-    low, high = training.scale
-    if not 0 < low <= high:
-        raise ConfigError(f"training.scale: ({low}, {high}) is no range of positive factors")
-    if cpus is not None:
-        check_resources(compute, cpus, gpus or 0)
-    build_model(config.run.model, len(dataset.classes), seed=0)
-
-
-def check_resources(compute: ComputeConfig, cpus: float, gpus: float) -> None:
-    """Whether the largest stage fits.
-
-    Raises:
-        ResourceError: it says the sum that does not.
-    """
-    training = f"compute.workers: {max(compute.workers, 1)} x {compute.cpus_per_worker:g}"
-    scoring = f"compute.scorers: {compute.scorers} x {compute.cpus_per_scorer:g} + {compute.cpus_for_reading:g} to read"
-    for sum_, amount in ((training, compute.training_cpus), (scoring, compute.scoring_cpus)):
-        if amount > cpus:
-            raise ResourceError(f"{sum_} = {amount:g} CPUs are needed at once, but Ray has {cpus:g}; lower it")
-    wanted = max(compute.workers, compute.scorers, 1)
-    if compute.device == "cuda" and gpus < wanted:
-        raise ResourceError(f"compute.device: cuda needs {wanted} GPUs at once, but Ray has {gpus:g}; use auto or cpu")
-
-
-def plan_study(config: StudyConfig) -> Plan:
-    """Add up a study; raises what `check_study` raises."""
-    check_study(config)
-    runs = config.runs()
-    dataset = open_dataset(config.run.data)
-    n_classes = len(dataset.classes)
-    grids = {run.regions.size: pool_grid(run, dataset) for run in runs}
-    rounds = len(config.run.budget.rounds)
-    firsts = {run.round0_identity(): run for run in runs}
-    model = build_model(config.run.model.model_copy(update={"weights": "random"}), n_classes, seed=0)
-    model_bytes = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    trainings, iterations, scorings, disk = int(config.supervised), 0, 0, 0
-    if config.supervised:
-        grid = next(iter(grids.values()))
-        iterations += training_job(config.run, grid, n_classes, None, config.supervised_iterations).iterations
-    for group, first_round, last_round in ((firsts.values(), 0, 1), (runs, 1, rounds + 1)):
-        for run in group:
-            grid = grids[run.regions.size]
-            for t in range(first_round, last_round):
-                trainings += 1
-                iterations += _most_iterations(run, grid.n_images, t)
-                if t < rounds and (dimension := _row_bytes(run, runs if t == 0 else [run])):
-                    scorings += 1
-                    disk += dimension * grid.n_regions
+        disk += one.row_bytes * RegionGrid(pool.sizes, one.run.regions.size).n_regions
+        if record := one.folder.record("train"):
+            done += 1
+            seconds.append(record["seconds_train"] / record["iterations"])
+            continue
+        remaining += one.iterations
+        image = float(pool.sizes.astype(np.float64).prod(axis=1).mean())
+        pixels = 3 * one.iterations * batch * one.run.training.crop**2 + image * (one.images + pool.val_images)
+        hours += _flops_a_pixel(one.run.model) * pixels / SUSTAINED / 3600
+    first = pools[configs[0].run.data.key]
+    runs = [run for config in configs for run in config.runs()]
+    alike = [run for run in runs if run.data.key == configs[0].run.data.key]
     return Plan(
-        runs=len(runs),
-        trainings=trainings,
-        trainings_saved=len(runs) - len(firsts),
-        iterations=iterations,
-        crops=iterations * config.run.training.batch_size,
-        images_scored=scorings * len(dataset.image_names("train")),
-        images_evaluated=trainings * len(dataset.image_names("val")),
-        pool_images=len(dataset.image_names("train")),
-        pool_regions={size: grid.n_regions for size, grid in grids.items()},
-        regions_labelled={run.regions.size: run.budget.total for run in runs},
-        disk_bytes=disk + trainings * model_bytes,
+        grid=tuple(_grid_lines(configs)),
+        runs=len(grid.runs),
+        trainings=len(trainings),
+        trainings_saved=sum(_count(config) for config in configs) - len(trainings),
+        trainings_done=done,
+        iterations=needed["iterations"],
+        crops=needed["crops"],
+        images_scored=needed["scored"],
+        images_evaluated=needed["evaluated"],
+        pool_images=len(first.sizes),
+        pool_regions={r.regions.size: RegionGrid(first.sizes, r.regions.size).n_regions for r in alike},
+        labelled={run.regions.size: run.budget.total for run in alike},
+        unit=configs[0].run.budget.unit,
+        gpu_hours=hours,
+        measured_hours=fmean(seconds) * remaining / 3600 if seconds else None,
+        disk_bytes=disk + sum(_model_bytes(one.run.model, pools[one.run.data.key].n_classes) for one in trainings),
+        nominal=any(pool.nominal for pool in pools.values()),
     )
+
+
+def _pool(data: DataConfig) -> Pool:
+    if data.name in NOMINAL and data.root is None:
+        images, val_images, height, width, n_classes = NOMINAL[data.name]
+        return Pool(np.tile(np.array([height, width], np.int32), (images, 1)), val_images, n_classes, True)
+    dataset = open_dataset(data)
+    return Pool(dataset.image_sizes("train"), len(dataset.image_names("val")), len(dataset.classes), False)
+
+
+def _grid_lines(configs: Sequence[StudyConfig]) -> Iterator[str]:
+    for config in configs:
+        runs = config.runs()
+        yield f"study {config.name}: {len(runs)} runs on {config.run.data.name}"
+        for (label, size), n in Counter((run.strategy.label, run.regions.size) for run in runs).items():
+            yield f"  {label:<36} N = {size:<4} {n} seed{'s' * (n > 1)}"
+        if config.supervised:
+            yield "  fully supervised"
+
+
+def _count(config: StudyConfig) -> int:
+    """Trainings of a study whose runs would share nothing."""
+    runs = config.runs()
+    rounds = sum((len(run.budget.rounds) + 1) * run.training.ensemble for run in runs)
+    return rounds + config.supervised + bool(config.run.pretraining.iterations)
+
+
+def _trainings(grid: Grid, store: Store, pools: dict[str, Pool]) -> Iterator[Training]:
+    for folder, run in grid.pretrainings.items():
+        other = run.model_copy(update={"data": run.pretraining.data})
+        pools.setdefault(other.data.key, _pool(other.data))
+        yield Training(RoundStore(store, folder), other, run.pretraining.iterations, 0, 0)
+    for folder, config in grid.supervised.items():
+        pool = pools[config.run.data.key]
+        regions = RegionGrid(pool.sizes, config.run.regions.size)
+        job = training_job(config.run, regions, pool.n_classes, None, config.supervised_iterations)
+        yield Training(RoundStore(store, folder), config.run, job.iterations, 0, 0)
+    for run in grid.runs.values():
+        first = grid.firsts[run.round0_identity()].label == run.label
+        for t in range(0 if first else 1, len(run.budget.rounds) + 1):
+            yield from _round(grid, store, pools[run.data.key], run, t)
+
+
+def _round(grid: Grid, store: Store, pool: Pool, run: RunConfig, t: int) -> Iterator[Training]:
+    images = len(pool.sizes)
+    last = t == len(run.budget.rounds)
+    row = 0 if last else _row_bytes(run, grid.sharing(run) if t == 0 else [run])
+    folder, iterations = RunStore(store, run).round(t), _most_iterations(run, images, t)
+    for member in range(run.training.ensemble):
+        scored = bool(row) and member == 0
+        yield Training(folder, run, iterations, images * scored, row * scored)
 
 
 def _most_iterations(run: RunConfig, n_images: int, t: int) -> int:
     """Iterations of round t; with epochs, no more images can be labelled than regions are."""
     if run.training.iterations:
         return run.training.iterations
-    images = min(n_images, run.budget.initial + sum(run.budget.rounds[:t]))
+    images = n_images
+    if run.budget.unit == "regions":
+        images = min(n_images, run.budget.initial + sum(run.budget.rounds[:t]))
     return int(np.ceil(run.training.epochs * images / run.training.batch_size))
 
 
 def _row_bytes(run: RunConfig, sharing: Sequence[RunConfig]) -> int:
-    """Bytes of a region's row, as the strategies that share the table need it; 0 where none does."""
-    needs = [other.strategy.acquisition() for other in sharing if other.regions.size == run.regions.size]
-    if any(a.needs_features for a in needs):
-        return 12 + 4 * min(run.scoring.pca, run.model.channels)
-    return 12 if any(a.needs_uncertainty for a in needs) else 0
+    """Bytes of a region's rows, as the strategies that share the tables need them; 0 where none does."""
+    total = 0
+    for pca in {other.pca for other in sharing}:
+        needs = [other.strategy.acquisition() for other in sharing if other.pca == pca]
+        features = min(pca or run.model.channels, run.model.channels) * any(a.needs_features for a in needs)
+        columns = {name for a in needs for name in a.maps}
+        total += 8 + 4 * len(columns) + 4 * features if columns or features else 0
+    return total
+
+
+@cache
+def _flops_a_pixel(config: ModelConfig) -> float:
+    """Floating-point operations of a forward pass, a pixel of the image."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = build_model(config.model_copy(update={"weights": "random"}), 2, seed=0).eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, _PROBE, _PROBE, dtype=torch.uint8))
+    return counter.get_total_flops() / _PROBE**2
+
+
+@cache
+def _model_bytes(config: ModelConfig, n_classes: int) -> int:
+    """Bytes of a model's file."""
+    model = build_model(config.model_copy(update={"weights": "random"}), n_classes, seed=0)
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -11,13 +12,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raylab.config import RunConfig
 from raylab.progress import Progress
-from raylab.regions import RegionGrid
+from raylab.regions import Regions
 from raylab.scoring.pipeline import score
 from raylab.scoring.predict import ScoringJob
 from raylab.selection import Selection
 from raylab.selection.actor import SelectorActor
 from raylab.store import RoundStore, Store
-from raylab.store.rounds import MODEL
+from raylab.store.rounds import model_name
 from raylab.study.services import inside
 from raylab.training.job import TrainingJob
 from raylab.training.trainer import fit
@@ -42,14 +43,16 @@ class RayStages:
         self.use_gpu = use_gpu
         self.selector: Any = None
 
-    def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress) -> dict[str, Any]:
+    def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
         """See `raylab.loop.Stages.train`."""
         compute = self.config.compute
         progress("wait", 0, 1)
         with inside(self.gate, self.holder, compute.training_cpus, self.use_gpu * max(compute.workers, 1)):
             progress("train", 0, job.iterations)
-            folder, model = round_store.path("training"), round_store.path(MODEL)
-            return fit(job, self.store, folder, model, self.use_gpu, progress)
+            model = round_store.path(model_name(member))
+            # The seed of a member is that of no other run's first.
+            job = dataclasses.replace(job, seed=job.seed + 1_000_003 * member)
+            return fit(job, self.store, round_store.path(f"training-{member}"), model, self.use_gpu, progress)
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
         """See `raylab.loop.Stages.score`."""
@@ -58,11 +61,12 @@ class RayStages:
         with inside(self.gate, self.holder, compute.scoring_cpus, self.use_gpu * compute.scorers):
             start = time.perf_counter()
             progress("score", 0, job.grid.n_regions)
-            table, cost = score(job, self.store, round_store.path(MODEL), self.use_gpu, progress)
+            models = [round_store.path(model_name(m)) for m in range(self.config.training.ensemble)]
+            table, cost = score(job, self.store, models, self.use_gpu, progress)
             return table, {"seconds": time.perf_counter() - start, **cost}
 
     def select(
-        self, grid: RegionGrid, round_index: int, table: pa.Table | None, k: int
+        self, grid: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
         """See `raylab.loop.Stages.select`."""
         if self.selector is None:
@@ -70,7 +74,7 @@ class RayStages:
         result: tuple[Selection, dict[str, Any]] = ray.get(self.selector.select.remote(round_index, table, k))
         return result
 
-    def _start_selector(self, grid: RegionGrid) -> Any:
+    def _start_selector(self, grid: Regions) -> Any:
         # With num_gpus=0 Ray hides the GPUs; this lets the selector share one with the workers, who own it.
         env = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"} if self.use_gpu else {}
         actor = ray.remote(SelectorActor).options(

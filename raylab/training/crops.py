@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.labels import reveal
-from raylab.regions import RegionGrid
 from raylab.training.augment import augment
 from raylab.training.job import TrainingJob
 
@@ -25,7 +24,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         self.job = job
         self.pad = pad
         self.dataset: SegmentationDataset = open_dataset(job.data)
-        self.grid = RegionGrid(self.dataset.image_sizes("train"), job.region_size)
+        self.grid = job.grid
         if job.labelled is None:
             self.images = np.arange(self.grid.n_images)
         else:
@@ -39,7 +38,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         mask = self.dataset.read_mask("train", index)
         if self.job.labelled is not None:
             here = self.job.labelled[self.grid.image_of(self.job.labelled) == index]
-            mask = reveal(mask, self.grid.boxes(here))
+            mask = reveal(mask, self.grid.covered(index, here))
         config = self.job.training
         image, mask = augment(
             self.dataset.read_image("train", index),
@@ -56,4 +55,5 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         """This worker's share of the global batches from iteration `start` on: every `workers`-th crop."""
         size = self.job.training.batch_size
         shares = [list(range(i * size + rank, (i + 1) * size, workers)) for i in range(start, self.job.iterations)]
-        return iter(DataLoader(self, batch_sampler=shares, num_workers=loader_workers))
+        pinned = torch.cuda.is_available()
+        return iter(DataLoader(self, batch_sampler=shares, num_workers=loader_workers, pin_memory=pinned))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raylab.config import ComputeConfig, DataConfig, ModelConfig, RunConfig, TrainingConfig
-from raylab.regions import RegionGrid
+from raylab.regions import Regions
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TrainingJob:
 
     Attributes:
         data: the data set, opened anew in every worker.
-        region_size: N in pixels.
+        grid: the pool's geometry.
         labelled: (n,) int64 region ids whose masks are known; None for all pixels of all images (fully supervised).
         n_classes: channels of the logits.
         iterations: optimiser steps.
@@ -30,7 +30,7 @@ class TrainingJob:
     model: ModelConfig
     training: TrainingConfig
     compute: ComputeConfig
-    region_size: int
+    grid: Regions
     labelled: NDArray[np.int64] | None
     n_classes: int
     iterations: int
@@ -40,10 +40,11 @@ class TrainingJob:
 
 def training_job(
     config: RunConfig,
-    grid: RegionGrid,
+    grid: Regions,
     n_classes: int,
     labelled: NDArray[np.int64] | None,
     iterations: int | None = None,
+    start: str | None = None,
 ) -> TrainingJob:
     """The training of one round of a run.
 
@@ -53,6 +54,7 @@ def training_job(
         n_classes: of the data set.
         labelled: (n,) int64 region ids, or None for the fully supervised bound.
         iterations: optimiser steps; when None those of the configuration, whose epochs count the labelled images.
+        start: path or URI of the pre-trained model it starts from, in place of `model.weights`.
     """
     if iterations is None:
         iterations = config.training.iterations
@@ -61,10 +63,10 @@ def training_job(
         iterations = max(1, math.ceil(config.training.epochs * images / config.training.batch_size))
     return TrainingJob(
         data=config.data,
-        model=config.model,
+        model=config.model if start is None else config.model.model_copy(update={"weights": start}),
         training=config.training,
         compute=config.compute,
-        region_size=config.regions.size,
+        grid=grid,
         labelled=None if labelled is None else np.sort(labelled),
         n_classes=n_classes,
         iterations=iterations,

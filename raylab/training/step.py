@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raylab.data.base import SegmentationDataset, Split
-from raylab.models import DeepLabV3Plus, build_model
+from raylab.models import Segmenter, build_model
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob
 from raylab.training.loss import global_batch_loss
@@ -44,7 +44,7 @@ class Trained:
         losses: the global batch's mean loss of every iteration.
     """
 
-    model: DeepLabV3Plus
+    model: Segmenter
     losses: list[float] = field(default_factory=list)
 
 
@@ -89,8 +89,10 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
         optimiser.load_state_dict(resume["optimiser"])
         start, losses = resume["done"], list(resume["losses"])
     network: nn.Module = model
+    if job.compute.compile:
+        network = torch.compile(model)  # type: ignore[assignment]
     if workers > 1:
-        network = DistributedDataParallel(model, broadcast_buffers=False)
+        network = DistributedDataParallel(network, broadcast_buffers=False)
     model.train()
     batches = crops.batches(start, rank, workers, job.compute.loader_workers)
     for done, (images, masks) in enumerate(batches, start + 1):
@@ -139,7 +141,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def _optimiser(model: DeepLabV3Plus, job: TrainingJob) -> torch.optim.SGD:
+def _optimiser(model: Segmenter, job: TrainingJob) -> torch.optim.SGD:
     config = job.training
     groups = [
         {"params": model.head_parameters(), "base_lr": config.learning_rate * config.head_rate_factor},
@@ -180,7 +182,7 @@ def to_input(images: list[NDArray[np.uint8]], device: torch.device) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(
-    model: DeepLabV3Plus, dataset: SegmentationDataset, device: torch.device, batch_size: int, precision: str
+    model: Segmenter, dataset: SegmentationDataset, device: torch.device, batch_size: int, precision: str
 ) -> NDArray[np.int64]:
     """Confusion over the validation split at the images' own size, single scale; summed over the workers.
 

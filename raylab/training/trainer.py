@@ -39,7 +39,8 @@ def fit(
         progress: told of every step; must pickle.
 
     Returns:
-        Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `seconds_train`, `seconds_evaluate`,
+        Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `weights` (where they came
+        from), `seconds_train`, `seconds_evaluate`,
         `peak_memory` in bytes (the largest worker's) and `peak_gpu_memory`.
     """
     settings = {"job": job, "store": store, "model_path": model_path, "progress": progress}
@@ -113,6 +114,7 @@ def _work(
     return {
         "confusion": matrix.tolist(),
         "losses": trained.losses,
+        "weights": trained.model.weights_source,
         "seconds_train": middle - start,
         "seconds_evaluate": time.perf_counter() - middle,
         "peak_memory": _largest(peak_memory(), device),

@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from raylab.config import RunConfig
 from raylab.data import open_dataset
-from raylab.loop import pool_grid
-from raylab.regions.table import columns_of, grid_of, region_table, with_grid
+from raylab.regions import RegionGrid
+from raylab.regions.table import columns_of, region_table, regions_of, with_regions
 from raylab.report.aggregate import study_config
 from raylab.scoring.predict import Predictor, load_model, scoring_job
 from raylab.scoring.reduce import principal_components
-from raylab.selection.tool import open_at
+from raylab.store.artifacts import open_at
 from raylab.store import RunStore, Store
 from raylab.store.rounds import MODEL
 from raylab.training.step import image_batches, prepare_process
@@ -57,21 +57,19 @@ def scored_pool(config: RunConfig, store: Store) -> pa.Table:
     """The region table of the pool under the model of round 0, with features."""
     prepare_process(1)
     dataset = open_dataset(config.data)
-    grid = pool_grid(config, dataset)
-    job = scoring_job(config, grid, len(dataset.classes), features=True)
+    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
+    job = scoring_job(config, grid, len(dataset.classes), ("entropy",), features=True)
     weights = store.read_bytes(RunStore(store, config).round(0).path(MODEL))
     device = torch.device("cpu")
-    predict = Predictor(job, load_model(job.model, job.n_classes, weights, device), device)
+    predict = Predictor(job, [load_model(job.model, job.n_classes, weights, device)], device)
     tables = []
     for batch in image_batches(dataset, "train", np.arange(grid.n_images), job.batch_size):
         tables.append(predict(batch, [dataset.read_image("train", i) for i in batch]))
         print(f"\r{batch[-1] + 1}/{grid.n_images} images scored", end="", flush=True)
     print()
-    uncertainty, features = columns_of(pa.concat_tables(tables), grid.n_regions)
+    maps, features = columns_of(pa.concat_tables(tables), grid.n_regions)
     assert features is not None
-    return with_grid(
-        region_table(np.arange(grid.n_regions), uncertainty, principal_components(features, job.pca)), grid
-    )
+    return with_regions(region_table(np.arange(grid.n_regions), maps, principal_components(features, job.pca)), grid)
 
 
 def table_of(options: Options) -> pa.Table:
@@ -92,9 +90,11 @@ def table_of(options: Options) -> pa.Table:
 def main(options: Options) -> None:
     """Print shares, seconds and ratios."""
     table = table_of(options)
-    grid = grid_of(table, options.table or options.storage)
-    u, features = columns_of(table, grid.n_regions)
+    grid = regions_of(table, options.table or options.storage)
+    maps, features = columns_of(table, grid.n_regions)
     assert features is not None
+    assert isinstance(grid, RegionGrid)
+    u = maps["entropy"]
     spectrum = np.sort(features.var(axis=0))[::-1]
     half = int((np.cumsum(spectrum) < 0.9 * spectrum.sum()).sum()) + 1
     print(f"n = {grid.n_regions:,}, d = {features.shape[1]}; {half} components hold 90 % of the variance")

@@ -32,7 +32,7 @@ from raylab.config import (
     SyntheticConfig,
 )
 from raylab.data import open_dataset
-from raylab.loop import pool_grid
+from raylab.regions import RegionGrid
 from raylab.models import build_model
 from raylab.scoring.pipeline import scored_blocks
 from raylab.scoring.predict import Predictor, ScoringJob, scoring_job
@@ -72,7 +72,7 @@ def configuration(options: Options) -> RunConfig:
 def plain_loop(job: ScoringJob, model: Any) -> float:
     """Images a second of the smallest honest loop: decode, predict, pool."""
     dataset = open_dataset(job.data)
-    predict = Predictor(job, model, torch.device("cpu"))
+    predict = Predictor(job, [model], torch.device("cpu"))
     batches = list(image_batches(dataset, "train", np.arange(job.grid.n_images), job.batch_size))
     start, images = 0.0, 0
     for number, batch in enumerate(batches):
@@ -88,7 +88,7 @@ def pipeline(job: ScoringJob, store: Store) -> float:
     """Images a second of the Ray Data pipeline, from its second block to its last."""
     per_image = job.grid.n_regions // job.grid.n_images
     start, rows = 0.0, 0
-    for table in scored_blocks(job, store, "model.safetensors", use_gpu=False):
+    for table in scored_blocks(job, store, ["model.safetensors"], use_gpu=False):
         if start == 0.0:
             start = time.perf_counter()
         else:
@@ -100,8 +100,8 @@ def main(options: Options) -> None:
     """Measure in turn and print the ratio of the medians."""
     config = configuration(options)
     dataset = open_dataset(config.data)
-    grid = pool_grid(config, dataset)
-    job = scoring_job(config, grid, len(dataset.classes), options.features)
+    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
+    job = scoring_job(config, grid, len(dataset.classes), ("entropy",), options.features)
     model = build_model(config.model, len(dataset.classes), seed=0).eval()
     prepare_process(config.compute.threads)
     start_ray()

@@ -34,7 +34,7 @@ from raylab.config import (
     TrainingConfig,
 )
 from raylab.data import open_dataset
-from raylab.loop import pool_grid
+from raylab.regions import RegionGrid
 from raylab.models import build_model
 from raylab.study.driver import start_ray
 from raylab.training.crops import Crops
@@ -113,7 +113,9 @@ def main(options: Options) -> None:
     """Measure in turn and print the ratio of the medians."""
     config = configuration(options)
     dataset = open_dataset(config.data)
-    job = training_job(config, pool_grid(config, dataset), len(dataset.classes), None)
+    job = training_job(
+        config, RegionGrid(dataset.image_sizes("train"), config.regions.size), len(dataset.classes), None
+    )
     start_ray()
     rates: dict[str, list[float]] = {"plain loop": [], "Ray Train": []}
     for repeat in range(options.repeats):

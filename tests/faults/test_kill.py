@@ -95,7 +95,7 @@ def stage_reached(stage: str, storage: Path) -> Callable[[int], bool]:
     _, run_store = run_of(storage)
     zeroth, first = (storage / run_store.round(t).prefix for t in (0, 1))
     return {
-        "train": lambda _: any((first / "training").glob("*/checkpoint_*")),
+        "train": lambda _: any((first / "training-0").glob("*/checkpoint_*")),
         "score": lambda driver: (zeroth / "train.json").exists() and running("_Scorer", driver),
         "select": lambda driver: not (first / "select.json").exists() and running("SelectorActor", driver),
     }[stage]

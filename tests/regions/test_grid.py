@@ -70,6 +70,8 @@ def test_shapes_and_types_follow_the_ids():
     assert grid.image_of(ids).tolist() == [[0, 0], [1, 1]]
     assert grid.boxes(ids).shape == (2, 2, 4)
     assert grid.pixels(ids).shape == (2, 2)
+    np.testing.assert_array_equal(grid.boxes(ids).reshape(-1, 4), grid.boxes(ids.reshape(-1)))
+    assert grid.centres(ids).shape == (2, 2, 2)
     assert grid.image_of([]).shape == (0,)
     assert grid.boxes([]).shape == (0, 4)
     assert (grid.boxes(ids).dtype, grid.pixels(ids).dtype, grid.image_of(ids).dtype) == (np.int32, np.int64, np.int64)

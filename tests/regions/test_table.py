@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raylab.errors import StoreError
-from raylab.regions import RegionGrid
-from raylab.regions.table import LEDGER, columns_of, grid_of, ledger_table, region_schema, region_table, with_grid
+from raylab.regions import RegionGrid, Superpixels
+from raylab.regions.table import LEDGER, columns_of, ledger_table, region_schema, region_table, regions_of, with_regions
+from tests.selection.pools import irregular
 
 TERMS = ("phi", "uncertainty", "feature", "spatial")
 
@@ -72,9 +73,9 @@ def test_the_ledger_says_where_each_pick_lies():
     assert table.schema == LEDGER
     assert table.to_pylist() == [
         {"round": 3, "order": 0, "region_id": 15, "image_index": 1, "image": "b", "top": 16, "left": 16, "height": 4,
-         "width": 4, "phi": 3.0, "uncertainty": 4.0, "feature": 5.0, "spatial": 6.0},
+         "width": 4, "phi": 3.0, "uncertainty": 4.0, "feature": 5.0, "spatial": 6.0, "cost": 1.0},
         {"round": 3, "order": 1, "region_id": 2, "image_index": 0, "image": "a", "top": 0, "left": 32, "height": 16,
-         "width": 16, "phi": 1.0, "uncertainty": 2.0, "feature": 3.0, "spatial": 4.0},
+         "width": 16, "phi": 1.0, "uncertainty": 2.0, "feature": 3.0, "spatial": 4.0, "cost": 1.0},
     ]  # fmt: skip
 
 
@@ -89,22 +90,65 @@ def test_an_empty_ledger_keeps_the_schema():
     assert (table.num_rows, table.schema) == (0, LEDGER)
 
 
+def test_the_ledger_says_the_bounding_box_of_a_superpixel():
+    pool = irregular(np.random.default_rng(0), [(30, 40), (20, 20)], 8, "maps")
+    ids = np.asarray([pool.n_regions - 1, 0])
+    table = ledger_table(pool, ["a", "b"], 1, ids)
+    assert table["image"].to_pylist() == ["b", "a"]
+    boxes = np.stack([table[name].to_numpy() for name in ("top", "left", "height", "width")], axis=1)
+    np.testing.assert_array_equal(boxes, pool.boxes(ids))
+
+
+def stored(table: pa.Table) -> pa.Table:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return pq.read_table(pa.BufferReader(sink.getvalue()))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(8, 30)), min_size=1, max_size=6), st.booleans())
 def test_a_table_carries_its_grid(sizes, through_parquet):
     grid = RegionGrid(sizes, 8)
     ids, uncertainty, features = rows(grid.n_regions, 2)
-    table = with_grid(region_table(ids, {"u": uncertainty}, features), grid)
-    if through_parquet:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        table = pq.read_table(pa.BufferReader(sink.getvalue()))
-    back = grid_of(table, "here")
+    table = with_regions(region_table(ids, {"u": uncertainty}, features), grid)
+    assert table.column_names == ["region_id", "u", "feature"]
+    back = regions_of(stored(table) if through_parquet else table, "here")
+    assert isinstance(back, RegionGrid)
     np.testing.assert_array_equal(back.sizes, grid.sizes)
     assert back.region_size == 8
     columns_of(table, grid.n_regions)
 
 
-def test_a_table_without_a_grid_is_told_by_its_place():
-    with pytest.raises(StoreError, match=r"^a/regions\.parquet carries no region grid"):
-        grid_of(region_table(np.arange(3), {}, None), "a/regions.parquet")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(8, 30), st.integers(8, 30)), min_size=1, max_size=6), st.integers(0, 999))
+def test_a_table_carries_its_superpixels(sizes, seed):
+    pool = irregular(np.random.default_rng(seed), sizes, 8, "maps")
+    ids, uncertainty, features = rows(pool.n_regions, 2)
+    table = with_regions(region_table(ids, {"u": uncertainty}, features), pool)
+    assert with_regions(table, pool).equals(table)
+    table = stored(table)
+    back = regions_of(table, "here")
+    assert isinstance(back, Superpixels)
+    assert back.region_size == 8
+    np.testing.assert_array_equal(back.sizes, pool.sizes)
+    np.testing.assert_array_equal(back.offset, pool.offset)
+    for name in ("centres", "boxes", "pixels"):
+        np.testing.assert_array_equal(getattr(back, name)(ids), getattr(pool, name)(ids))
+    maps, back_features = columns_of(table, pool.n_regions)
+    assert list(maps) == ["u"]
+    np.testing.assert_array_equal(back_features, features)
+
+
+def test_a_table_without_regions_is_told_by_its_place():
+    with pytest.raises(StoreError, match=r"^a/regions\.parquet carries no regions"):
+        regions_of(region_table(np.arange(3), {}, None), "a/regions.parquet")
+
+
+def test_a_table_that_lost_columns_or_rows_of_its_superpixels_is_refused():
+    pool = irregular(np.random.default_rng(1), [(30, 40), (20, 20)], 8, "maps")
+    table = with_regions(pa.table({"region_id": np.arange(pool.n_regions)}), pool)
+    with pytest.raises(StoreError, match="here lacks the column y"):
+        regions_of(table.drop_columns(["y", "pixels"]), "here")
+    for wrong in (table.slice(int(pool.offset[1])), table.take(np.arange(pool.n_regions)[::-1])):
+        with pytest.raises(StoreError, match="not the regions of its 2 images in their order"):
+            regions_of(wrong, "here")

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from raylab.config import ComputeConfig
 from raylab.data import open_dataset
-from raylab.loop import pool_grid
+from raylab.regions import RegionGrid
 from raylab.models import build_model
 from raylab.regions.table import columns_of
 from raylab.scoring.pipeline import score
@@ -30,22 +30,23 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("free_resources")]
 def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None:
     config = tiny_run(str(tmp_path), compute=ComputeConfig(scorers=scorers))
     dataset = open_dataset(config.data)
-    grid = pool_grid(config, dataset)
+    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     model = build_model(config.model, len(dataset.classes), seed=3).eval()
     store = Store(str(tmp_path))
     store.write_bytes("model.safetensors", save(dict(model.state_dict())))
-    job = scoring_job(config, grid, len(dataset.classes), features=True)
+    job = scoring_job(config, grid, len(dataset.classes), ("entropy", "margin"), features=True)
 
-    table, cost = score(job, store, "model.safetensors", False, Silent())
+    table, cost = score(job, store, ["model.safetensors"], False, Silent())
 
     prepare_process(1)
-    predict = Predictor(job, model, torch.device("cpu"))
+    predict = Predictor(job, [model], torch.device("cpu"))
     plain: list[Any] = [
         predict(batch, [dataset.read_image("train", i) for i in batch])
         for batch in image_batches(dataset, "train", np.arange(grid.n_images), job.batch_size)
     ]
-    uncertainty, features = columns_of(table, grid.n_regions)
-    np.testing.assert_array_equal(uncertainty, np.concatenate([t["uncertainty"].to_numpy() for t in plain]))
+    maps, features = columns_of(table, grid.n_regions)
+    for name in ("entropy", "margin"):
+        np.testing.assert_array_equal(maps[name], np.concatenate([t[name].to_numpy() for t in plain]))
     rows = np.concatenate([np.stack(t["feature"].to_numpy()) for t in plain])
     np.testing.assert_allclose(features, principal_components(rows, job.pca), atol=1e-6)
     assert cost["peak_memory"] > 0

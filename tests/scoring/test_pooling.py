@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raylab.regions import RegionGrid
-from raylab.scoring.pooling import region_means
+from raylab.scoring.pooling import label_means, region_means
 from raylab.scoring.uncertainty import UNCERTAINTIES, entropy
 
 
@@ -32,6 +32,42 @@ def test_low_resolution_means_are_those_of_the_map_repeated_to_full_size(cells: 
     torch.testing.assert_close(
         region_means(maps, (pixels, pixels), size), region_means(full, (pixels, pixels), size), rtol=1e-5, atol=1e-6
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    cells=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.sampled_from([1, 3, 9, 130]),
+    regions=st.integers(1, 30),
+    seed=st.integers(0, 999),
+)
+def test_label_means_are_the_plain_means_of_what_pixels_see(
+    size: tuple[int, int], cells: tuple[int, int], channels: int, regions: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, regions, size).astype(np.int32)
+    maps = rng.normal(size=(channels, *cells)).astype(np.float32)
+    y, x = (((np.arange(n) + 0.5) / n * m).astype(int) for n, m in zip(size, cells, strict=True))
+    seen = maps[:, y][:, :, x].astype(np.float64)  # a pixel sees the cell that its centre lies in
+    expected = np.zeros((regions, channels))
+    for region in np.unique(labels):
+        expected[region] = seen[:, labels == region].mean(axis=1)
+    with torch.inference_mode():
+        got = label_means(torch.from_numpy(maps), labels, regions)
+        again = label_means(torch.from_numpy(maps), labels, regions)
+    assert (got.shape, got.dtype) == ((regions, channels), torch.float32)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-6, atol=1e-7)
+    assert torch.equal(got, again)
+
+
+def test_label_means_of_a_grid_are_its_region_means() -> None:
+    grid = RegionGrid([(40, 56)], 16)
+    for cells in ((40, 56), (10, 14)):
+        maps = torch.rand(12, *cells, generator=torch.Generator().manual_seed(0))
+        want = region_means(maps[None], (40, 56), 16)[0].flatten(1).T
+        got = label_means(maps, grid.label_map(0), grid.n_regions)
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 
 def test_entropy_of_a_certain_pixel_is_zero_and_of_an_even_one_ln_c() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 _NAMES = (
     *(
+        "abs",
         "arange",
         "argmax",
         "argmin",
@@ -20,7 +21,9 @@ _NAMES = (
         "concatenate",
         "empty",
         "flatnonzero",
+        "frexp",
         "full",
+        "ldexp",
         "max",
         "maximum",
         "minimum",
@@ -79,7 +82,7 @@ def namespace() -> ModuleType:
     """What is passed as `xp`; has only names that both libraries have and `raylab.selection` calls."""
     xp = ModuleType("guarded")
     xp.inf = np.inf
-    for name in ("float32", "float64", "int64", "bool_"):
+    for name in ("float32", "float64", "int32", "int64", "bool_"):
         setattr(xp, name, getattr(np, name))
     xp.cuda = SimpleNamespace(runtime=SimpleNamespace(memGetInfo=lambda: (1 << 30, 1 << 31)))
     for name in _NAMES:

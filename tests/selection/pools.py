@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
+from raylab.regions.superpixels import Geometry, Superpixels, geometry_of, joined
 from raylab.selection import Acquisition
 
 
 class Case(NamedTuple):
     """The arguments of `select`, but for the acquisition."""
 
-    grid: RegionGrid
+    grid: Regions
     k: int
     labelled: np.ndarray
     uncertainty: np.ndarray
@@ -34,12 +36,54 @@ class Case(NamedTuple):
         }
 
 
+def label_map(rng: np.random.Generator, height: int, width: int, regions: int) -> np.ndarray:
+    """Every pixel goes to the nearest of some places, and a few to any; numbered without gaps."""
+    places = rng.random((regions, 2)) * [height, width]
+    y, x = np.indices((height, width))[:, :, :, None]
+    labels = np.abs(np.stack([y - places[:, 0], x - places[:, 1]])).max(axis=0).argmin(axis=-1)
+    stray = rng.random(labels.shape) < 0.02
+    labels[stray] = rng.integers(0, regions, np.count_nonzero(stray))
+    return np.unique(labels, return_inverse=True)[1].reshape(height, width).astype(np.int32)
+
+
+def scattered(grid: Regions) -> Superpixels:
+    """The same regions as superpixels, which are told by their centres alone."""
+    ids = np.arange(grid.n_regions)
+    geometry = Geometry(np.diff(grid.offset), grid.centres(ids), grid.boxes(ids), grid.pixels(ids))
+    return Superpixels(grid.sizes, grid.region_size, geometry)
+
+
+def irregular(rng: np.random.Generator, sizes: list[tuple[int, int]], size: int, kind: str) -> Superpixels:
+    """Superpixels of images of very different numbers of regions, by label maps or by centres, some the same."""
+    counts = [int(rng.choice([1, 2, 3, h * w // size**2, 20])) for h, w in sizes]
+    if kind == "maps":
+        maps = [label_map(rng, h, w, count) for (h, w), count in zip(sizes, counts, strict=True)]
+        return Superpixels(sizes, size, joined([geometry_of(labels) for labels in maps]))
+    n = sum(counts)
+    sides = np.repeat(np.array(sizes), counts, axis=0)
+    centres = rng.random((n, 2)) * sides
+    if kind == "few places":
+        centres = np.floor(centres / 6) * 6 + 0.5
+    boxes = np.column_stack([np.zeros((n, 2), np.int32), sides]).astype(np.int32)
+    return Superpixels(sizes, size, Geometry(np.array(counts), centres, boxes, np.ones(n, np.int64)))
+
+
 @st.composite
-def cases(draw: st.DrawFn, most_images: int = 5) -> Case:
-    """Images of differing sizes, clipped borders, ties, constants, duplicates; nothing or all of it labelled."""
+def pools(draw: st.DrawFn, most_images: int = 5) -> Regions:
+    """Grids with clipped borders and irregular regions, images of differing sizes."""
     size = draw(st.sampled_from([8, 16]))
     side = st.integers(size, 4 * size)
-    grid = RegionGrid(draw(st.lists(st.tuples(side, side), min_size=1, max_size=most_images)), size)
+    sizes = draw(st.lists(st.tuples(side, side), min_size=1, max_size=most_images))
+    kind = draw(st.sampled_from(["grid", "grid", "maps", "places", "few places"]))
+    if kind == "grid":
+        return RegionGrid(sizes, size)
+    return irregular(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), sizes, size, kind)
+
+
+@st.composite
+def cases(draw: st.DrawFn, most_images: int = 5) -> Case:
+    """Pools of any shape, ties, constants, duplicates; nothing or all of it labelled."""
+    grid = draw(pools(most_images))
     n = grid.n_regions
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     levels = draw(st.sampled_from([1, 2, 3, 10, 0]))

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection import Acquisition
 from tests.selection.pools import Case
@@ -25,21 +26,62 @@ def snapped(features: np.ndarray) -> np.ndarray:
     return np.rint(np.ldexp(features.astype(np.float64), bits - exponent)).astype(np.int64)
 
 
+def grid_norm(dr: float, dc: float, p: float) -> float:
+    """L_p norm of whole rows and columns."""
+    high, low = max(dr, dc), min(dr, dc)
+    if low == 0 or math.isinf(p):
+        return float(high)
+    if p == 1:
+        return float(high + low)
+    if p == 2:
+        return math.sqrt(high * high + low * low)
+    return float(high) * math.pow(1 + math.pow(low / high, p), 1 / p)
+
+
+def scattered_norm(dy: float, dx: float, p: float) -> float:
+    """L_p norm of differences of any centres: powers by arithmetic alone, as the definition has it."""
+    if math.isinf(p) or p in (1, 2):
+        return {1: dy + dx, 2: math.sqrt(dy * dy + dx * dx)}.get(p, max(dy, dx))
+    high, low = max(dy, dx), min(dy, dx)
+    return high * plain_power(1 + plain_power(low / high if high else 0.0, p), 1 / p)
+
+
+def plain_power(x: float, exponent: float) -> float:
+    m, e = math.frexp(max(x, 2.0**-1000))
+    if m < math.sqrt(0.5):
+        m, e = 2 * m, e - 1
+    s = (m - 1) / (m + 1)
+    series = 1 / 25
+    for n in range(23, 0, -2):
+        series = series * (s * s) + 1 / n
+    t = max(exponent * (2 * s * series + e * math.log(2)), -50.0)
+    k = round(t / math.log(2))
+    r = t - k * math.log(2)
+    value = 1.0
+    for n in range(16, 0, -1):
+        value = 1 + value * r / n
+    return math.ldexp(value, k)
+
+
 class Oracle:
     """All pairwise terms of a small pool."""
 
-    def __init__(self, grid: RegionGrid, q: Acquisition, features: np.ndarray | None) -> None:
+    def __init__(self, grid: Regions, q: Acquisition, features: np.ndarray | None) -> None:
         n = grid.n_regions
         ids = np.arange(n)
         self.q, self.n = q, n
         image = grid.image_of(ids)
-        row, col = grid.row_col(ids)
         self.same = image[:, None] == image[None, :]
         centres = np.zeros((n, n))
+        place, step = grid.centres(ids).tolist(), 1
+        norm = scattered_norm
+        if isinstance(grid, RegionGrid):
+            place, step, norm = np.stack(grid.row_col(ids), axis=1).tolist(), grid.region_size, grid_norm
         for x in range(n):
             for y in range(n):
                 if self.same[x, y]:
-                    centres[x, y] = grid.region_size * self.norm(abs(row[x] - row[y]), abs(col[x] - col[y]))
+                    dy, dx = abs(place[x][0] - place[y][0]), abs(place[x][1] - place[y][1])
+                    centres[x, y] = step * norm(dy, dx, q.p)
         if q.distance == "linear":
             largest = centres.max(initial=0)
             self.spatial = np.where(self.same, centres, largest) / largest if largest > 0 else np.zeros((n, n))
@@ -54,16 +96,6 @@ class Oracle:
             f = snapped(features)
             self.d2 = ((f[:, None] - f[None]) ** 2).sum(axis=2).astype(np.float64)
             self.longest = 2 * math.sqrt(float((f * f).sum(axis=1).max()))
-
-    def norm(self, dr: int, dc: int) -> float:
-        high, low = max(dr, dc), min(dr, dc)
-        if low == 0 or math.isinf(self.q.p):
-            return float(high)
-        if self.q.p == 1:
-            return float(high + low)
-        if self.q.p == 2:
-            return math.sqrt(high * high + low * low)
-        return float(high) * math.pow(1 + math.pow(low / high, self.q.p), 1 / self.q.p)
 
     def scale(self, free: list[int], members: list[int]) -> float:
         """s: the largest distance of a free region to its nearest member, 0 when there is none."""
@@ -99,7 +131,7 @@ class Oracle:
 
 
 def reference(
-    grid: RegionGrid,
+    grid: Regions,
     q: Acquisition,
     k: int,
     *,
@@ -145,7 +177,7 @@ def naive(q: Acquisition, case: Case) -> np.ndarray:
     u = case.uncertainty
     potential = q.uncertainty * ((u - u.min()) / (u.max() - u.min()))
     image = grid.image_of(np.arange(n))
-    row, col = grid.row_col(np.arange(n))
+    y_of, x_of = grid.centres(np.arange(n)).T
     f = snapped(case.features)
     nearest = np.full(n, np.inf)
     for y in case.labelled:
@@ -159,7 +191,7 @@ def naive(q: Acquisition, case: Case) -> np.ndarray:
         free[y] = False
         distance = np.sqrt(((f - f[y]) ** 2).sum(axis=1).astype(np.float64)) * weight
         if q.spatial > 0:
-            near = grid.region_size * np.maximum(abs(row - row[y]), abs(col - col[y])) <= grid.region_size
+            near = np.maximum(abs(y_of - y_of[y]), abs(x_of - x_of[y])) <= grid.region_size
             inside = np.where(np.arange(n) == y, 0.0, np.where(near, q.a, q.b))
             distance = distance + q.spatial * (np.where(image == image[y], inside, q.c) / max(q.b, q.c))
         return np.minimum(least, distance)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from raylab.data import open_dataset
-from raylab.loop import pool_grid
+from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table, region_table
 from raylab.selection import first_draw, select
 from raylab.selection.actor import SelectorActor
@@ -33,7 +33,7 @@ class Selector(SelectorActor):
 def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path: Path, strategy: str) -> None:
     config = tiny_run(str(tmp_path), strategy=strategy)
     dataset = open_dataset(config.data)
-    grid = pool_grid(config, dataset)
+    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     run_store = RunStore(Store(str(tmp_path)), config)
     generator = np.random.default_rng(0)
     uncertainty = generator.random(grid.n_regions, np.float32)

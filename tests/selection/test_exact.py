@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection import (
     STRATEGIES,
@@ -22,7 +23,7 @@ from raylab.selection import (
     sieve,
 )
 from tests.selection import guarded
-from tests.selection.pools import Case, acquisitions, cases
+from tests.selection.pools import Case, acquisitions, cases, irregular
 from tests.selection.reference import naive, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:acquisition. a=.* is no metric")
@@ -125,12 +126,15 @@ def test_fewer_picks_are_the_first_of_more(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["core-set", "entropy+feature", "entropy+spatial+feature", "entropy+spatial"])
-@pytest.mark.parametrize("kind", ["spectrum", "far from the origin", "near ties", "isotropic"])
+@pytest.mark.parametrize("kind", ["spectrum", "far from the origin", "near ties", "isotropic", "superpixels"])
 def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of regions and many dimensions: the sieve and the nested epochs as they run in earnest."""
     monkeypatch.setattr(lazy, "POOLS", (300, 40))
     rng = np.random.default_rng(7)
-    grid = RegionGrid([(64, 128), (70, 100), (32, 64)] * 40, 8)
+    sizes = [(64, 128), (70, 100), (32, 64)] * 40
+    grid: Regions = RegionGrid(sizes, 8)
+    if kind == "superpixels":
+        grid = irregular(rng, sizes, 8, "places")
     n, d = grid.n_regions, 96
     table = rng.normal(size=(n, d))
     if kind == "spectrum":

@@ -20,19 +20,22 @@ from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.errors import ConfigError, StoreError
 from raylab.loop import Loop
 from raylab.regions.grid import RegionGrid
-from raylab.regions.table import LEDGER, ledger_table, region_table, with_grid
+from raylab.regions.table import LEDGER, ledger_table, region_table, with_regions
 from raylab.selection import STRATEGIES, Selection, select, strategy, tool
 from raylab.selection.objective import selection_columns
 from raylab.store import RunStore, Store
 from raylab.store.rounds import MODEL, REGIONS
 from tests.configs import tiny_run
+from tests.selection.pools import irregular
 
 GRID = RegionGrid([(64, 96), (50, 70), (33, 64)], 16)
 RNG = np.random.default_rng(5)
 N = GRID.n_regions
 UNCERTAINTY, FEATURES = RNG.random(N).astype(np.float32), RNG.normal(size=(N, 6)).astype(np.float32)
 CLASSES = RNG.integers(0, 5, N).astype(np.int16)
-TABLE = with_grid(region_table(np.arange(N), {"uncertainty": UNCERTAINTY, "predicted_class": CLASSES}, FEATURES), GRID)
+TABLE = with_regions(
+    region_table(np.arange(N), {"uncertainty": UNCERTAINTY, "predicted_class": CLASSES}, FEATURES), GRID
+)
 LABELLED = RNG.permutation(N)[:9]
 
 Run = Callable[..., tuple[int, list[str], list[str]]]
@@ -84,6 +87,22 @@ def test_the_picks_are_those_of_the_selector(name: str) -> None:
     boxes = np.stack([picks[side].to_numpy() for side in ("top", "left", "height", "width")], axis=1)
     assert (boxes == GRID.boxes(want.region_id)).all()
     assert picks["image_index"].to_pylist() == GRID.image_of(want.region_id).tolist()
+
+
+@pytest.mark.parametrize("name", ["entropy", "entropy+spatial", "feature+spatial-linear", "core-set-maxsum"])
+def test_a_table_of_superpixels_is_selected_from_on_its_own(name: str, files: Path, raylab: Run) -> None:
+    pool = irregular(RNG, [(64, 96), (50, 70), (33, 64)], 16, "maps")
+    n = pool.n_regions
+    u, f = RNG.random(n).astype(np.float32), RNG.normal(size=(n, 6)).astype(np.float32)
+    table = with_regions(region_table(np.arange(n), {"entropy": u}, f), pool)
+    Store(str(files)).write_table("superpixels.parquet", table)
+    output = files / "picks.parquet"
+    status, *_ = raylab("select", files / "superpixels.parquet", "--strategy", name, "--count", 9, "--output", output)
+    want = select(pool, STRATEGIES[name], 9, labelled=[], uncertainty=u, features=f)
+    picks = pq.read_table(output)
+    assert (status, picks["region_id"].to_pylist()) == (0, want.region_id.tolist())
+    boxes = np.stack([picks[side].to_numpy() for side in ("top", "left", "height", "width")], axis=1)
+    assert (boxes == pool.boxes(want.region_id)).all()
 
 
 def test_select_writes_all_and_shows_the_first(files: Path, raylab: Run) -> None:
@@ -160,7 +179,7 @@ def broken(name: str, value: pa.Array | None) -> pa.Table:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (TABLE.replace_schema_metadata(None), "here carries no region grid"),
+        (TABLE.replace_schema_metadata(None), "here carries no regions"),
         (broken("uncertainty", None), "here has no column entropy, which this strategy needs; it has region_id"),
         (broken("feature", None), "here has no column feature"),
         (broken("region_id", None), "here has no column region_id"),
@@ -284,7 +303,7 @@ def run_of(study: StudyConfig, at: int) -> RunStore:
 
 def rewrite(run: RunStore, t: int, change: Callable[[list[int]], list[int]]) -> list[int]:
     """Commit a round's ledger again with other regions; gives those that were there."""
-    grid = tool.grid_of_run(run)
+    grid = tool.regions_of_run(run)
     round_store = run.round(t)
     ids = round_store.ledger()["region_id"].to_pylist()
     table = ledger_table(grid, ["x"] * grid.n_images, t, np.array(change(list(ids))))

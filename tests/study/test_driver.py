@@ -13,7 +13,7 @@ from raylab.errors import MismatchError
 from raylab.experiment import launch
 from raylab.store import RoundStore, RunStore, Store
 from raylab.study import run_study
-from raylab.study.driver import supervised_folder
+from raylab.study.tasks import supervised_folder
 from tests.configs import tiny_run
 
 pytestmark = [pytest.mark.ray]

@@ -7,8 +7,8 @@ import pytest
 from raylab.config import BudgetConfig, ComputeConfig, RegionConfig, ScoringConfig, StudyConfig, TrainingConfig
 from raylab.errors import BudgetError, ConfigError, ResourceError
 from raylab.models import build_model
-from raylab.study import check_study, plan_study
-from raylab.study.plan import check_resources
+from raylab.study import Plan, check_study, plan_studies
+from raylab.study.checks import check_resources
 from tests.configs import tiny_run
 
 SCENES_N16 = 8 * 4 * 6
@@ -17,6 +17,10 @@ SCENES_N16 = 8 * 4 * 6
 
 def study(run: dict[str, Any] | None = None, **changes: Any) -> StudyConfig:
     return StudyConfig(run=tiny_run(**(run or {})), **changes)
+
+
+def plan_study(config: StudyConfig) -> Plan:
+    return plan_studies([config])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def test_numbers_by_hand(model_bytes):
     scorings = 2 + 4
     assert plan.images_scored == scorings * 8
     assert plan.images_evaluated == 14 * 3
-    assert (plan.pool_images, plan.pool_regions, plan.regions_labelled) == (8, {16: SCENES_N16}, {16: 48})
+    assert (plan.pool_images, plan.pool_regions, plan.labelled) == (8, {16: SCENES_N16}, {16: 48})
     assert plan.disk_bytes == 14 * model_bytes + scorings * SCENES_N16 * (8 + 4)
 
 
@@ -49,18 +53,19 @@ def test_features_of_one_strategy_are_in_the_shared_table(model_bytes):
     plan = plan_study(study(strategies=("random", "entropy", "core-set")))
     row, row_with_features = 12, 12 + 4 * 8
     assert plan.images_scored == 3 * 8
-    assert plan.disk_bytes == plan.trainings * model_bytes + SCENES_N16 * (2 * row_with_features + row)
+    # Round 0 for both, round 1 for each: Core-Set needs no uncertainty.
+    assert plan.disk_bytes == plan.trainings * model_bytes + SCENES_N16 * (2 * row_with_features - 4 + row)
 
 
 def test_pca_is_never_above_the_features_own_dimension(model_bytes):
     config = study({"scoring": ScoringConfig(pca=128)}, strategies=("core-set",))
-    assert plan_study(config).disk_bytes == 3 * model_bytes + 2 * SCENES_N16 * (12 + 4 * 16)
+    assert plan_study(config).disk_bytes == 3 * model_bytes + 2 * SCENES_N16 * (8 + 4 * 16)
 
 
 def test_several_sizes_share_nothing_and_keep_their_pixels():
     plan = plan_study(study(strategies=("random", "entropy"), region_sizes=(16, 32)))
     assert plan.pool_regions == {16: SCENES_N16, 32: 8 * 2 * 3}
-    assert plan.regions_labelled == {16: 48, 32: 12}
+    assert plan.labelled == {16: 48, 32: 12}
     assert (plan.runs, plan.trainings, plan.trainings_saved) == (4, 2 + 4 * 2, 2)
 
 
@@ -86,7 +91,8 @@ def test_lines_for_a_person():
     text = "\n".join(plan_study(study(region_sizes=(16, 32))).lines())
     for part in (
         "runs               6",
-        "trainings          14 (4 saved by sharing round 0)",
+        "  entropy+spatial                      N = 32   1 seed",
+        "trainings          14 (4 saved by sharing); 14 remain",
         "iterations         at most 56 (224 crops)",
         "pool               8 images, 192 of 16x16, 48 of 32x32 regions",
         "labelled by a run  48, 12 regions",

@@ -12,7 +12,7 @@ import torch
 from raylab.config import ComputeConfig, ModelConfig, RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import IGNORE
-from raylab.loop import pool_grid
+from raylab.regions import RegionGrid
 from raylab.store import Store
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob, training_job
@@ -34,7 +34,9 @@ class Silent:
 
 def job_of(config: RunConfig, labelled: Any) -> TrainingJob:
     dataset = open_dataset(config.data)
-    return training_job(config, pool_grid(config, dataset), len(dataset.classes), labelled)
+    return training_job(
+        config, RegionGrid(dataset.image_sizes("train"), config.regions.size), len(dataset.classes), labelled
+    )
 
 
 def job_for(workers: int, labelled: Any) -> TrainingJob:

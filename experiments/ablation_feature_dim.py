@@ -1,0 +1,32 @@
+"""Fig. 8: the dimension of the region features: 64, 128, and all 256 without PCA.
+
+    python experiments/ablation_feature_dim.py --root DATA/cityscapes --storage s3://bucket/raylab
+
+The model of round 0 is shared by all; only the region table differs.
+Time: about 165 GPU hours by `--plan`, less what other experiments have done.
+"""
+
+from __future__ import annotations
+
+from raylab.config import RunConfig
+from raylab.experiment import Experiment, main
+
+
+class AblationFeatureDim(Experiment):
+    """Fig. 8: Core-Set and Entropy+Feature under several feature dimensions."""
+
+    name = "ablation-feature-dim"
+    paper = "Fig. 8"
+
+    dimensions: tuple[int, ...] = (64, 128, 0)
+    """After PCA; 0 is none."""
+
+    def grid(self, run: RunConfig) -> tuple[str, ...]:
+        """The strategies that see features; the preset's own dimension is what they say without a number."""
+        dimensions = self.dimensions if not self.smoke else (4, run.scoring.pca, 0)
+        changes = ["" if d == run.scoring.pca else f",pca={d}" for d in dimensions]
+        return tuple(f"{name}{change}" for name in ("core-set", "entropy+feature") for change in changes)
+
+
+if __name__ == "__main__":
+    main(AblationFeatureDim, __doc__)

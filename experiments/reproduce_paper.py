@@ -1,0 +1,94 @@
+"""All of the paper's tables and figures in one grid; what two of them have in common is computed once.
+
+    python experiments/reproduce_paper.py --plan                       the whole grid, GPU hours and disk
+    python experiments/reproduce_paper.py --root DATA/cityscapes DATA/VOCdevkit --gta5 DATA/gta5 --storage s3://bucket/raylab
+    python experiments/reproduce_paper.py --smoke --storage /tmp/smoke    minutes on two cores
+
+One study and one report a table or figure, all under one storage root. Table V is selection_runtime.py, which needs
+neither data nor Ray.
+Time: about 1,080 GPU hours by `--plan`, which takes 10 TFLOP/s sustained a GPU; half of the trainings are shared.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ablation_abc import AblationAbc
+from ablation_distance import AblationDistance
+from ablation_feature_dim import AblationFeatureDim
+from ablation_region_size import AblationRegionSize
+from ablation_set_function import AblationSetFunction
+from ablation_tau import AblationTau
+from annotated_images import AnnotatedImages
+from budget_curves import BudgetCurves
+from fixed_budget import FixedBudget
+from selected_regions import SelectedRegions
+
+from raylab.cli import exit_cleanly
+from raylab.config import StudyConfig
+from raylab.errors import ConfigError
+from raylab.experiment import Experiment, launch, studies
+from raylab.settings import nearest, parse
+
+PARTS: dict[str, type[Experiment]] = {
+    part.name: part
+    for part in (
+        BudgetCurves, AnnotatedImages, SelectedRegions, FixedBudget, AblationDistance, AblationTau, AblationAbc,
+        AblationRegionSize, AblationSetFunction, AblationFeatureDim,
+    )
+}  # fmt: skip
+
+
+class ReproducePaper(BudgetCurves):
+    """Every table and figure of the paper."""
+
+    parts: tuple[str, ...] = tuple(PARTS)
+    """Which of them."""
+    gta5: str | None = None
+    """Folder or URI of GTA5, which Table I starts from."""
+
+
+def paper_studies(args: Sequence[str], options: ReproducePaper) -> list[StudyConfig]:
+    """The studies of all parts, each with the options that were given here.
+
+    Args:
+        args: the command line.
+        options: the same, as read.
+
+    Raises:
+        ConfigError: a part is unknown, or an option does not fit.
+    """
+    found: list[StudyConfig] = []
+    shared = _without(args, ("--parts", "--gta5", "--root"))
+    for name in options.parts:
+        if name not in PARTS:
+            raise ConfigError(f"--parts: {name!r} is unknown{nearest(name, PARTS)}; there are {', '.join(PARTS)}")
+        part = PARTS[name]
+        own = list(shared)
+        if options.root:
+            # Parts on one data set take the first root.
+            count = len(options.data) if "--data" in args else len(part.model_fields["data"].default)
+            own += ["--root", *options.root[:count]]
+        if part is FixedBudget and options.gta5:
+            own += ["--run.pretraining.data.root", options.gta5]
+        found += studies(part, own, "reproduce_paper.py", None)
+    return found
+
+
+def _without(args: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The command line without some options and their values."""
+    kept, dropping = [], False
+    for arg in args:
+        if arg.startswith("--"):
+            dropping = arg.partition("=")[0] in names
+        if not dropping:
+            kept.append(arg)
+    return kept
+
+
+if __name__ == "__main__":
+    with exit_cleanly():
+        options = parse(ReproducePaper, sys.argv[1:], os.path.basename(sys.argv[0]), __doc__)
+        launch(paper_studies(sys.argv[1:], options), plan=options.plan, resume=options.resume)

@@ -1,0 +1,30 @@
+"""Figs. 1, 3 and 4: where the strategies select, round by round, beside the ground truth.
+
+    python experiments/selected_regions.py --root DATA/cityscapes --storage s3://bucket/raylab
+
+The report's overlays show every strategy's regions with their order and terms. The paper: entropy alone takes
+neighbouring regions along the same boundary; with the spatial term they spread over images.
+Time: none after budget_curves.py with the same seed; alone about a twelfth of it.
+"""
+
+from __future__ import annotations
+
+from raylab.config import RunConfig
+from raylab.experiment import Experiment, main
+
+
+class SelectedRegions(Experiment):
+    """Figs. 1, 3 and 4: selected regions."""
+
+    name = "selected-regions"
+    paper = "Fig. 3"
+
+    seeds: tuple[int, ...] = (0,)
+
+    def grid(self, run: RunConfig) -> tuple[str, ...]:
+        """Entropy with and without the two diversities."""
+        return ("random", "entropy", "entropy+feature", "entropy+spatial")
+
+
+if __name__ == "__main__":
+    main(SelectedRegions, __doc__)

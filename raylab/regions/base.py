@@ -1,0 +1,100 @@
+"""What every region shape offers: ids, boxes, location and pixels. Nothing above this package asks for the shape.
+
+Plain NumPy; imports neither torch, Ray nor MLflow.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from raylab.errors import ConfigError
+
+
+class Regions(ABC):
+    """The regions of a pool, which partition the pixels of every image.
+
+    Ids are global: `offset[image] + local index`, images in their order.
+
+    Attributes:
+        sizes: (images, 2) int32 heights and widths in pixels.
+        region_size: N in pixels: the side of a tile; a superpixel has about N x N pixels.
+    """
+
+    sizes: NDArray[np.int32]
+    region_size: int
+
+    @property
+    @abstractmethod
+    def offset(self) -> NDArray[np.int64]:
+        """(images + 1,) int64: the first region_id of every image, and the number of regions at the end."""
+
+    @abstractmethod
+    def boxes(self, region_id: ArrayLike) -> NDArray[np.int32]:
+        """Bounding boxes: (n, 4) int32 top, left, height, width of (n,) global ids."""
+
+    @abstractmethod
+    def pixels(self, region_id: ArrayLike) -> NDArray[np.int64]:
+        """(n,) int64: number of pixels of every region."""
+
+    @abstractmethod
+    def centres(self, region_id: ArrayLike) -> NDArray[np.float64]:
+        """Locations: (n, 2) float64 y and x in pixels, between which the spatial distance is measured."""
+
+    @abstractmethod
+    def label_map(self, image: int) -> NDArray[np.int32]:
+        """(H, W) int32: the region of every pixel of an image, as its index within the image; not to be written to."""
+
+    @abstractmethod
+    def covered(self, image: int, region_id: ArrayLike) -> NDArray[np.bool_]:
+        """(H, W) bool: which pixels of an image lie in these regions; regions of other images cover none of them."""
+
+    @property
+    def n_images(self) -> int:
+        """Number of images in the pool."""
+        return len(self.sizes)
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions in the pool."""
+        return int(self.offset[-1])
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels in the pool."""
+        return int(self.sizes.astype(np.int64).prod(axis=1).sum())
+
+    def image_of(self, region_id: ArrayLike) -> NDArray[np.int64]:
+        """Index of the image every region lies in, int64, shaped like `region_id`."""
+        after = np.searchsorted(self.offset, np.asarray(region_id, np.int64), side="right")
+        return np.asarray(after - 1, np.int64)
+
+    def within(self, image: int, region_id: ArrayLike) -> NDArray[np.int64]:
+        """(m,) int64: those of some regions that lie in an image, as their indices within it."""
+        local = np.asarray(region_id, np.int64).reshape(-1) - self.offset[image]
+        return local[(local >= 0) & (local < self.offset[image + 1] - self.offset[image])]
+
+
+def checked_sizes(sizes: ArrayLike, region_size: int) -> NDArray[np.int32]:
+    """The sizes of a pool's images as a table, after a look at whether N suits them.
+
+    Args:
+        sizes: (images, 2) heights and widths.
+        region_size: N.
+
+    Raises:
+        ConfigError: N is not positive, or larger than both sides of an image.
+    """
+    table = np.asarray(sizes, np.int32).reshape(-1, 2)
+    if region_size < 1:
+        raise ConfigError(f"regions.size: {region_size} is not a positive number of pixels")
+    too_small = np.flatnonzero(table.max(axis=1, initial=0) < region_size)
+    if len(too_small):
+        height, width = table[too_small[0]]
+        raise ConfigError(
+            f"regions.size: {region_size} is larger than image {too_small[0]} ({width}x{height}); "
+            f"choose at most {table.max(axis=1).min()}"
+        )
+    return table

@@ -1,0 +1,213 @@
+"""Superpixels as regions: label maps that were computed once, and the geometry counted from them.
+
+The maps come from SLIC (`raylab.regions.slic`) and lie under the storage root; whoever opens them later gets the same
+region ids, whatever scikit-image does by then. Plain NumPy; imports neither torch, Ray nor MLflow.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from raylab.errors import StoreError
+from raylab.regions.base import Regions, checked_sizes
+
+if TYPE_CHECKING:
+    from raylab.store import Store
+
+GEOMETRY = "geometry.parquet"
+"""The table of centroids, boxes and pixel counts, one row a region."""
+IMAGES_A_FILE = b"raylab.superpixels.images_a_file"
+"""Of that table's metadata: how many images' label maps a file holds."""
+_KEPT = 8  # decoded maps a process keeps: 64 MB of Cityscapes' size
+
+
+class Geometry(NamedTuple):
+    """What is counted of each region of some images, in the order of their ids.
+
+    Attributes:
+        counts: (images,) int64 number of regions.
+        centres: (n, 2) float64 y and x of the centroids.
+        boxes: (n, 4) int32 top, left, height, width.
+        pixels: (n,) int64.
+    """
+
+    counts: NDArray[np.int64]
+    centres: NDArray[np.float64]
+    boxes: NDArray[np.int32]
+    pixels: NDArray[np.int64]
+
+
+def geometry_of(labels: NDArray[np.int32]) -> Geometry:
+    """The geometry of one image's regions.
+
+    Args:
+        labels: (H, W) int32, every number of 0 .. n - 1 at least once. A centroid is the mean of the pixels' indices
+            plus a half, so that a rectangle's is its centre, as a tile's is.
+    """
+    flat, n = labels.reshape(-1), int(labels.max()) + 1
+    pixels = np.bincount(flat, minlength=n)
+    centres, boxes = np.empty((n, 2)), np.empty((n, 4), np.int32)
+    for axis, places in enumerate(np.indices(labels.shape, np.int32).reshape(2, -1)):
+        # whole numbers below 2^53 up to the division, which alone is rounded: the same on every machine
+        centres[:, axis] = (2 * np.bincount(flat, places, n) + pixels) / (2 * pixels)
+        low, high = np.full(n, labels.size, np.int32), np.zeros(n, np.int32)
+        np.minimum.at(low, flat, places)
+        np.maximum.at(high, flat, places)
+        boxes[:, axis], boxes[:, 2 + axis] = low, high - low + 1
+    return Geometry(np.array([n], np.int64), centres, boxes, pixels.astype(np.int64))
+
+
+def joined(parts: list[Geometry]) -> Geometry:
+    """The geometry of several groups of images, one after another."""
+    return Geometry(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+class Superpixels(Regions):
+    """The superpixels of every image of a pool, numbered `offset[image] + label`.
+
+    Pickles as the place of its files where it has one, so that a worker reads the geometry again.
+
+    Args:
+        sizes: (images, 2) heights and widths in pixels.
+        region_size: N; a superpixel has about N x N pixels.
+        geometry: of all regions.
+        maps: where the label maps lie; None where only the geometry is known.
+
+    Raises:
+        ConfigError: N is not positive, or larger than an image.
+    """
+
+    def __init__(self, sizes: ArrayLike, region_size: int, geometry: Geometry, maps: LabelMaps | None = None) -> None:
+        self.sizes, self.region_size = checked_sizes(sizes, region_size), int(region_size)
+        self.geometry, self.maps = geometry, maps
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.maps is not None:
+            return open_superpixels, (self.maps.store, self.maps.folder)
+        return Superpixels, (self.sizes, self.region_size, self.geometry)
+
+    @cached_property
+    def offset(self) -> NDArray[np.int64]:
+        """(images + 1,) int64: the first region_id of every image, and the number of regions at the end."""
+        return np.concatenate([[0], np.cumsum(self.geometry.counts)]).astype(np.int64)
+
+    def boxes(self, region_id: ArrayLike) -> NDArray[np.int32]:
+        """Bounding boxes: (n, 4) int32 top, left, height, width of (n,) global ids."""
+        return self.geometry.boxes[np.asarray(region_id, np.int64)]
+
+    def pixels(self, region_id: ArrayLike) -> NDArray[np.int64]:
+        """(n,) int64: number of pixels of every region."""
+        return self.geometry.pixels[np.asarray(region_id, np.int64)]
+
+    def centres(self, region_id: ArrayLike) -> NDArray[np.float64]:
+        """(n, 2) float64: y and x of the centroids."""
+        return self.geometry.centres[np.asarray(region_id, np.int64)]
+
+    def label_map(self, image: int) -> NDArray[np.int32]:
+        """(H, W) int32, read-only: the label of every pixel; the last few are kept.
+
+        Raises:
+            StoreError: only the geometry is known, or the stored map is missing or damaged.
+        """
+        if self.maps is None:
+            raise StoreError("superpixels: only their geometry is known here; open them under the run's storage root")
+        labels = self.maps.read(image)
+        if labels.shape != tuple(self.sizes[image]) or labels.max(initial=0) >= self.geometry.counts[image]:
+            raise self.maps.damaged(image, "it does not fit the geometry")
+        return labels
+
+    def covered(self, image: int, region_id: ArrayLike) -> NDArray[np.bool_]:
+        """(H, W) bool: which pixels of an image lie in these regions.
+
+        Raises:
+            StoreError: as `label_map`.
+        """
+        chosen = np.zeros(int(self.geometry.counts[image]), bool)
+        chosen[self.within(image, region_id)] = True
+        return chosen[self.label_map(image)]
+
+
+class LabelMaps:
+    """The label maps of a pool in files of some images each, every map in a row group of its own as a 16-bit PNG.
+
+    Args:
+        store: of the results.
+        folder: below its root.
+        images: that a file holds.
+    """
+
+    def __init__(self, store: Store, folder: str, images: int) -> None:
+        self.store, self.folder, self.images = store, folder, images
+        self.read = lru_cache(_KEPT)(self._read)
+
+    def path(self, image: int) -> str:
+        """The file that holds an image's map."""
+        return f"{self.folder}/{part_name(image // self.images)}"
+
+    def damaged(self, image: int, why: str) -> StoreError:
+        """The error of a map that does not do."""
+        return StoreError(
+            f"{self.store.place(self.path(image))}: the label map of image {image} is damaged ({why}); restore the "
+            "file, or delete its folder to have the superpixels computed again"
+        )
+
+    def _read(self, image: int) -> NDArray[np.int32]:
+        try:
+            # opened for each map: a handle would not survive the fork of a data loader's process
+            with self.store.fs.open_input_file(f"{self.store.root.rstrip('/')}/{self.path(image)}") as file:
+                # one column needs one thread; pyarrow's, if they start just before the process ends, can abort it
+                rows = pq.ParquetFile(file).read_row_group(image % self.images, ["labels"], use_threads=False)
+            labels = decoded(rows["labels"][0].as_py())
+        except FileNotFoundError:
+            raise StoreError(f"{self.store.place(self.path(image))} is missing") from None
+        except (OSError, ValueError, IndexError, TypeError, pa.ArrowException) as error:
+            raise self.damaged(image, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        labels.flags.writeable = False
+        return labels
+
+
+def part_name(part: int) -> str:
+    """Name of a file of label maps."""
+    return f"maps-{part:05d}.parquet"
+
+
+def encoded(labels: NDArray[np.int32]) -> bytes:
+    """A label map as a 16-bit PNG: any program opens it, and it takes a hundredth of the raw numbers' room."""
+    buffer = io.BytesIO()
+    Image.fromarray(labels.astype(np.uint16)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def decoded(data: bytes) -> NDArray[np.int32]:
+    """The label map in a 16-bit PNG, (H, W) int32."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image).astype(np.int32)
+
+
+def open_superpixels(store: Store, folder: str) -> Superpixels:
+    """The superpixels that lie in a folder: their geometry; label maps are read when they are asked for.
+
+    Args:
+        store: of the results.
+        folder: below its root.
+
+    Raises:
+        StoreError: the geometry is missing or damaged.
+    """
+    from raylab.regions.table import regions_of
+
+    path = f"{folder}/{GEOMETRY}"
+    table = store.read_table(path)
+    found, images = regions_of(table, store.place(path)), (table.schema.metadata or {}).get(IMAGES_A_FILE)
+    if not isinstance(found, Superpixels) or images is None:
+        raise StoreError(f"{store.place(path)} is not the geometry of stored superpixels")
+    found.maps = LabelMaps(store, folder, int(images))
+    return found

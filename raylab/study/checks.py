@@ -1,0 +1,86 @@
+"""Whether studies can start at all: every mistake that can be found before the first training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raylab.config import ComputeConfig, RunConfig, StudyConfig
+from raylab.data import open_dataset
+from raylab.errors import ConfigError, ResourceError
+from raylab.loop import check_budget
+from raylab.models import build_model
+from raylab.regions import RegionGrid
+from raylab.scoring.uncertainty import COMMITTEE_MAPS
+
+
+def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | None = None) -> str:
+    """Find every mistake that can be found before the first training.
+
+    Args:
+        config: of the study.
+        cpus: that Ray has; not checked when None.
+        gpus: likewise.
+
+    Returns:
+        Where the weights come from that every round starts from.
+
+    Raises:
+        DataError: the data set's folder is not as it must be.
+        ConfigError: a strategy, N or backbone that cannot work.
+        WeightsError: no pre-trained weights.
+        BudgetError: the pool is smaller than the budget.
+        ResourceError: a stage holds more than there is.
+    """
+    runs = config.runs()
+    if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
+        raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
+    dataset = open_dataset(config.run.data)
+    for run in {run.regions.size: run for run in [*runs, *[config.run] * config.supervised]}.values():
+        # Of superpixels, which are not computed for a check, there are about as many as tiles.
+        check_budget(run, RegionGrid(dataset.image_sizes("train"), run.regions.size))
+    _check_committee(config.run, runs)
+    if config.run.pretraining.iterations:
+        open_dataset(config.run.pretraining.data)
+    compute, training = config.run.compute, config.run.training
+    if training.batch_size < max(2, compute.workers):
+        raise ConfigError(
+            f"training.batch_size: {training.batch_size} crops cannot be shared by {compute.workers} workers, and "
+            "batch norm needs two; raise it or lower compute.workers"
+        )
+    low, high = training.scale
+    if not 0 < low <= high:
+        raise ConfigError(f"training.scale: ({low}, {high}) is no range of positive factors")
+    if cpus is not None:
+        check_resources(compute, cpus, gpus or 0)
+    return build_model(config.run.model, len(dataset.classes), seed=0).weights_source
+
+
+def _check_committee(run: RunConfig, runs: Sequence[RunConfig]) -> None:
+    """Whether there is a committee where a strategy asks one.
+
+    Raises:
+        ConfigError: names the strategy and the fields.
+    """
+    members = run.training.ensemble * (run.scoring.passes if run.model.dropout else 1)
+    for other in runs:
+        if members < 2 and set(other.strategy.acquisition().maps) & set(COMMITTEE_MAPS):
+            raise ConfigError(
+                f"strategies: {other.strategy.name} asks a committee, and there is one model without dropout; set "
+                "model.dropout above 0 (MC dropout, scoring.passes at least 2) or training.ensemble above 1"
+            )
+
+
+def check_resources(compute: ComputeConfig, cpus: float, gpus: float) -> None:
+    """Whether the largest stage fits.
+
+    Raises:
+        ResourceError: it says the sum that does not.
+    """
+    training = f"compute.workers: {max(compute.workers, 1)} x {compute.cpus_per_worker:g}"
+    scoring = f"compute.scorers: {compute.scorers} x {compute.cpus_per_scorer:g} + {compute.cpus_for_reading:g} to read"
+    for sum_, amount in ((training, compute.training_cpus), (scoring, compute.scoring_cpus)):
+        if amount > cpus:
+            raise ResourceError(f"{sum_} = {amount:g} CPUs are needed at once, but Ray has {cpus:g}; lower it")
+    wanted = max(compute.workers, compute.scorers, 1)
+    if compute.device == "cuda" and gpus < wanted:
+        raise ResourceError(f"compute.device: cuda needs {wanted} GPUs at once, but Ray has {gpus:g}; use auto or cpu")

@@ -1,0 +1,144 @@
+"""Every script of the paper: its grid by --plan, and --smoke through Ray to the report, common runs computed once."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reproduce_paper
+from reproduce_paper import PARTS, ReproducePaper, paper_studies
+
+from raylab.errors import ConfigError, StoreError
+from raylab.experiment import Experiment, launch, studies
+from raylab.settings import parse
+from raylab.study import plan_studies
+from tests.experiments.conftest import FOLDER
+
+RUNS = {
+    "budget-curves": 2 * 8 * 3,
+    "annotated-images": 2 * 8 * 3,
+    "selected-regions": 4,
+    "fixed-budget": 4 * 3,
+    "ablation-distance": 4 * 3,
+    "ablation-tau": 6 * 3,
+    "ablation-abc": 9 * 3,
+    "ablation-region-size": 3 * 3 * 3,
+    "ablation-set-function": 4 * 3,
+    "ablation-feature-dim": 2 * 3 * 3,
+}
+
+
+def studies_of(part: type[Experiment], *args: str) -> Any:
+    return studies(part, args, "script", None)
+
+
+def test_every_script_is_a_part_of_the_paper() -> None:
+    scripts = {path.stem.replace("_", "-") for path in FOLDER.glob("*.py")}
+    assert scripts == {*PARTS, "reproduce-paper", "selection-runtime"}
+    assert set(PARTS) == set(RUNS)
+    for name, part in PARTS.items():
+        module = importlib.import_module(name.replace("-", "_"))
+        assert module.__doc__ is not None
+        assert module.__doc__.startswith((part.paper, "Figs.")), name
+        assert f"python experiments/{module.__name__}.py" in module.__doc__
+        assert "Time: " in module.__doc__
+        assert "@" not in module.__doc__
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_plan_is_the_papers_own_grid(name: str) -> None:
+    configs = studies_of(PARTS[name])
+    plan = plan_studies(configs)
+    assert plan.runs == RUNS[name]
+    assert plan.nominal
+    assert 380_800 in plan.pool_regions.values()
+    text = "\n".join(plan.lines())
+    assert "GPU hours" in text
+    assert all(f"study {config.name}: " in text for config in configs)
+
+
+def test_the_whole_paper_shares_what_its_parts_have_in_common() -> None:
+    whole = plan_studies(paper_studies([], parse(ReproducePaper, [], "reproduce_paper.py")))
+    parts = [plan_studies(studies_of(part)) for part in PARTS.values()]
+    assert whole.runs < sum(part.runs for part in parts)
+    assert whole.trainings < 0.75 * sum(part.trainings for part in parts)
+
+
+def test_options_reach_every_part() -> None:
+    args = ["--storage", "s3://b/r", "--seeds", "4", "--root", "/c", "/v", "--gta5", "/g", "--rounds", "2"]
+    found = paper_studies(args, parse(ReproducePaper, args, "reproduce_paper.py"))
+    assert {config.run.storage for config in found} == {"s3://b/r"}
+    assert {config.seeds for config in found} == {(4,)}
+    assert {len(config.run.budget.rounds) for config in found} == {2}
+    assert {(c.run.data.name, c.run.data.root) for c in found} == {("cityscapes", "/c"), ("voc2012", "/v")}
+    (first,) = (config for config in found if config.name.startswith("fixed-budget"))
+    assert first.run.pretraining.data.root == "/g"
+    on_camvid = studies_of(PARTS["ablation-tau"], "--data", "camvid", "--run.training.iterations", "7")
+    assert on_camvid[0].name == "ablation-tau-camvid"
+    assert "entropy+spatial,tau=80" in on_camvid[0].strategies
+    assert on_camvid[0].run.training.iterations == 7
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--data", "camvit"], "no preset 'camvit'; did you mean 'camvid'"),
+        (["--root", "/a", "/b"], "--root: 2 folders for the data sets cityscapes"),
+        (["--seeds", "-1"], "seeds"),
+    ],
+)
+def test_mistakes_are_named(args: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        studies_of(PARTS["ablation-tau"], *args)
+
+
+def test_a_part_that_nobody_knows() -> None:
+    args = ["--parts", "budget-curve"]
+    with pytest.raises(ConfigError, match="did you mean 'budget-curves'"):
+        paper_studies(args, parse(ReproducePaper, args, "reproduce_paper.py"))
+
+
+def test_resume_refuses_to_begin(tmp_path: Path) -> None:
+    configs = studies_of(PARTS["ablation-tau"], "--smoke", "--storage", str(tmp_path))
+    with pytest.raises(StoreError, match="there is no study 'ablation-tau-smoke' to go on with"):
+        launch(configs, resume=True)
+
+
+@pytest.fixture(scope="module")
+def storage(ray_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("free_resources")
+@pytest.mark.parametrize("name", PARTS)
+def test_smoke(name: str, storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (config,) = studies_of(PARTS[name], "--smoke", "--storage", str(storage))
+    launch([config])
+    out = capsys.readouterr().out
+    page = storage / "studies" / config.name / "report" / "index.html"
+    assert f"Report:  {page}" in out
+    text = page.read_text()
+    assert "are not finished" not in text
+    assert PARTS[name].paper in text
+
+
+@pytest.mark.ray
+def test_after_the_parts_nothing_of_the_whole_remains(storage: Path) -> None:
+    args = ["--smoke", "--storage", str(storage)]
+    plan = plan_studies(reproduce_paper.paper_studies(args, parse(ReproducePaper, args, "reproduce_paper.py")))
+    assert plan.trainings_done == plan.trainings > 30
+    assert plan.measured_hours == 0
+
+
+def test_table_v_needs_no_ray(tmp_path: Path) -> None:
+    command = [sys.executable, FOLDER / "selection_runtime.py", "--smoke", "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "entropy+spatial" in done.stdout
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".json", ".png"]

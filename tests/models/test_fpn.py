@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from raylab.config import ModelConfig
+from raylab.errors import ConfigError
+from raylab.models import build_model
+
+CONFIG = ModelConfig(architecture="fpn", weights="random", channels=32)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (90, 120), (33, 47)])
+def test_any_size_is_padded_inside_and_cropped_back(size: tuple[int, int]) -> None:
+    model = build_model(CONFIG, 5, seed=0).eval()
+    images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert model(images).shape == (2, 5, *size)
+        assert model.features(images).shape == (2, 32, -(-size[0] // 4), -(-size[1] // 4))
+
+
+def test_padding_is_with_the_mean_colour() -> None:
+    model = build_model(CONFIG, 5, seed=0).eval()
+    images = torch.randint(0, 256, (1, 3, 60, 90), dtype=torch.uint8)
+    whole = nn.functional.pad(model.normalise(images), (0, 6, 0, 4))
+    with torch.inference_mode():
+        features = model.decode(model.encode(whole), stochastic=False)
+        torch.testing.assert_close(model.features(images), features[:, :, :15, :23])
+
+
+def test_channels_that_group_norm_cannot_share_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.channels: 40 is no multiple of 32.*choose 64"):
+        build_model(CONFIG.model_copy(update={"channels": 40}), 5, seed=0)
+
+
+def test_its_pyramid_takes_strides_4_to_32_and_learns() -> None:
+    model = build_model(CONFIG, 5, seed=0).train()
+    model(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)).square().mean().backward()
+    assert all(p.grad is not None for p in model.head_parameters())

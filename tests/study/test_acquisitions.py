@@ -1,0 +1,55 @@
+"""Every acquisition, one round each, through the real pipeline: on real CamVid images where they are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raylab.config import BudgetConfig, ComputeConfig, DataConfig, ModelConfig, RegionConfig, ScoringConfig, StudyConfig
+from raylab.selection import STRATEGIES
+from raylab.selection.tool import replay_runs
+from raylab.store import RunStore, Store
+from raylab.study import run_study
+from tests.configs import tiny_run
+
+pytestmark = [pytest.mark.ray]
+
+
+def few_images(camvid: Path, folder: Path) -> Path:
+    """A CamVid of every 30th image: links to the real files."""
+    for part in ("train", "trainannot", "val", "valannot"):
+        (folder / part).mkdir(parents=True)
+        for file in sorted((camvid / part).iterdir())[::30]:
+            (folder / part / file.name).symlink_to(file)
+    return folder
+
+
+@pytest.mark.usefixtures("free_resources")
+def test_one_round_of_each(camvid: Path, ray_session: Any, tmp_path: Path) -> None:
+    data = DataConfig(name="camvid", root=str(few_images(camvid, tmp_path / "camvid")))
+    run = tiny_run(
+        str(tmp_path / "results"),
+        data=data,
+        regions=RegionConfig(size=40),
+        model=ModelConfig(channels=16, dropout=0.1),
+        scoring=ScoringConfig(batch_size=4, pca=8, passes=3),
+        budget=BudgetConfig(initial=60, rounds=(40,)),
+        compute=ComputeConfig(workers=0),
+    )
+    run = run.model_copy(update={"training": run.training.model_copy(update={"iterations": 2})})
+    config = StudyConfig(name="all", run=run, strategies=tuple(STRATEGIES))
+    run_study(config, say=lambda _: None)
+    store = Store(run.storage)
+    picks = {}
+    for one in config.runs():
+        run_store = RunStore(store, one)
+        assert run_store.finished(), one.label
+        ledger = run_store.round(1).ledger()
+        picks[one.strategy.name] = tuple(ledger["region_id"].to_pylist())
+        assert len(set(picks[one.strategy.name])) == 40
+        assert np.isfinite(ledger["phi"].to_numpy()).all()
+    assert len(set(picks.values())) > 0.8 * len(STRATEGIES)
+    assert replay_runs(store, config.runs(), None, lambda _: None)

@@ -1,0 +1,112 @@
+"""Algorithm 1 with every kind of budget, region and committee, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raylab.config import BudgetConfig, ModelConfig, RegionConfig, RunConfig, ScoringConfig
+from raylab.data import open_dataset
+from raylab.errors import BudgetError
+from raylab.labels.cost import Prices
+from raylab.loop import Loop
+from raylab.selection.tool import replay_runs
+from raylab.store import RunStore, Store
+from tests.configs import tiny_run
+from tests.plain import PlainStages, Silent
+
+
+def run_loop(config: RunConfig) -> tuple[Loop, RunStore]:
+    stages = PlainStages(config)
+    loop = Loop(config, stages.store, stages, Silent())
+    loop.run()
+    return loop, RunStore(stages.store, config)
+
+
+@pytest.mark.parametrize("strategy", ["entropy+spatial", "entropy+random", "random"])
+@pytest.mark.parametrize(
+    ("unit", "budget"), [("regions", (12, 12, 24)), ("pixels", (3000, 3100, 6000)), ("clicks", (150, 140, 300))]
+)
+def test_a_budget_is_spent_and_never_exceeded(tmp_path: Path, unit: Any, budget: Any, strategy: str) -> None:
+    # N = 20 clips regions at the right and the bottom, so that pixels differ.
+    config = tiny_run(
+        str(tmp_path), strategy, regions=RegionConfig(size=20),
+        budget=BudgetConfig(unit=unit, initial=budget[0], rounds=budget[1:]),
+    )  # fmt: skip
+    loop, store = run_loop(config)
+    prices = Prices(unit, open_dataset(config.data), loop.grid)
+    spent = 0.0
+    for t, allowed in enumerate(np.cumsum(budget)):
+        ledger, record = store.round(t).ledger(), store.round(t).record("select")
+        assert record is not None
+        cost = ledger["cost"].to_numpy()
+        assert cost.tolist() == prices(ledger["region_id"].to_numpy()).tolist()
+        spent += cost.sum()
+        assert record["spent"] == spent
+        assert spent <= allowed
+        assert spent > 0.8 * allowed
+    picks = store.ledger(3)["region_id"].to_pylist()
+    assert len(set(picks)) == len(picks)
+    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None)
+
+
+def test_a_budget_that_pays_for_nothing_is_refused(tmp_path: Path) -> None:
+    config = tiny_run(str(tmp_path), budget=BudgetConfig(unit="pixels", initial=3, rounds=()))
+    with pytest.raises(BudgetError, match=r"budget\.initial: 3 pixels pay for no region"):
+        run_loop(config)
+
+
+def test_superpixels_go_through_every_step(tmp_path: Path) -> None:
+    config = tiny_run(
+        str(tmp_path), "entropy+spatial+feature", regions=RegionConfig(size=16, shape="superpixels"),
+        budget=BudgetConfig(initial=10, rounds=(10, 20)),
+    )  # fmt: skip
+    loop, store = run_loop(config)
+    ledger = store.ledger(3)
+    assert len(set(ledger["region_id"].to_pylist())) == 40
+    image, region = ledger["image_index"][0].as_py(), ledger["region_id"][0].as_py()
+    covered = loop.grid.covered(image, np.array([region]))
+    top, left, height, width = (ledger[name][0].as_py() for name in ("top", "left", "height", "width"))
+    assert covered[top : top + height, left : left + width].sum() == covered.sum() == loop.grid.pixels([region])[0]
+    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None)
+
+
+@pytest.mark.parametrize("strategy", ["bald+spatial", "vote-entropy"])
+def test_an_ensemble_is_trained_asked_and_found_again(tmp_path: Path, strategy: str) -> None:
+    config = tiny_run(str(tmp_path), strategy, budget=BudgetConfig(initial=12, rounds=(12,)))
+    config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble": 2})})
+    stages = PlainStages(config)
+    Loop(config, stages.store, stages, Silent()).run()
+    assert len({job.seed for job in stages.trained}) == 2
+    assert len(stages.trained) == 4
+    # A member that was trained before a kill is not trained again.
+    store = RunStore(stages.store, config).round(1)
+    for step in ("train", "score"):
+        Path(stages.store.place(store.path(f"{step}.json"))).unlink(missing_ok=True)
+    Loop(config, stages.store, stages, Silent()).run()
+    assert len(stages.trained) == 5
+
+
+def test_a_committee_of_passes(tmp_path: Path) -> None:
+    config = tiny_run(
+        str(tmp_path), "bald", model=ModelConfig(weights="random", channels=16, dropout=0.2),
+        scoring=ScoringConfig(batch_size=3, pca=8, passes=3), budget=BudgetConfig(initial=12, rounds=(12,)),
+    )  # fmt: skip
+    _, store = run_loop(config)
+    score = store.scores(0).record("score")
+    assert score is not None
+    assert score["maps"] == ["bald"]
+
+
+def test_a_strategy_may_have_features_of_another_dimension(tmp_path: Path) -> None:
+    config = tiny_run(str(tmp_path), "core-set", budget=BudgetConfig(initial=12, rounds=(12,)))
+    for pca, dimension in ((4, 4), (0, 16), (None, 8)):
+        run = config.model_copy(update={"strategy": config.strategy.model_copy(update={"pca": pca})})
+        stages = PlainStages(run)
+        Loop(run, stages.store, stages, Silent()).run()
+        table = stages.store.read_table(RunStore(stages.store, run).scores(0).path("regions.parquet"))
+        assert len(stages.trained) == (2 if pca == 4 else 1)  # the model of round 0 is shared
+        assert table.schema.field("feature").type.list_size == dimension
