@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -224,7 +224,7 @@ def exit_cleanly() -> Iterator[None]:
     """Turn a `RaylabError` into its message on the standard error and its exit status, and a warning into a line."""
     seen: set[str] = set()
 
-    def show(message: Warning | str, *_: object) -> None:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
         if (line := f"warning: {message}") not in seen:
             seen.add(line)
             print(line, file=sys.stderr)

@@ -76,7 +76,7 @@ def test_all_unknown_keys_at_once(write):
         ("run:", "run: Input should be a valid dictionary"),
         (
             "run: {data: {name: camvit}}",
-            "run.data.name: Input should be 'synthetic', 'camvid', 'idd_lite', 'cityscapes', 'voc2012', 'gta5' or 'folder'",
+            "run.data.name: Input should be 'synthetic', 'camvid', 'idd_lite', 'cityscapes', 'voc2012', 'gta5' or",
         ),
         ("seeds: []", "strategies and seeds must each name at least one value"),
         ("[1, 2]", "expected keys and values, found list"),

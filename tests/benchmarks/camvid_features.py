@@ -27,8 +27,8 @@ from raylab.regions.table import columns_of, region_table, regions_of, with_regi
 from raylab.report.aggregate import study_config
 from raylab.scoring.predict import Predictor, load_model, scoring_job
 from raylab.scoring.reduce import principal_components
-from raylab.store.artifacts import open_at
 from raylab.store import RunStore, Store
+from raylab.store.artifacts import open_at
 from raylab.store.rounds import MODEL
 from raylab.training.step import image_batches, prepare_process
 from tests.benchmarks.peers import feature_peers, ours

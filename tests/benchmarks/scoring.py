@@ -32,8 +32,8 @@ from raylab.config import (
     SyntheticConfig,
 )
 from raylab.data import open_dataset
-from raylab.regions import RegionGrid
 from raylab.models import build_model
+from raylab.regions import RegionGrid
 from raylab.scoring.pipeline import scored_blocks
 from raylab.scoring.predict import Predictor, ScoringJob, scoring_job
 from raylab.store import Store

@@ -34,8 +34,8 @@ from raylab.config import (
     TrainingConfig,
 )
 from raylab.data import open_dataset
-from raylab.regions import RegionGrid
 from raylab.models import build_model
+from raylab.regions import RegionGrid
 from raylab.study.driver import start_ray
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob, training_job

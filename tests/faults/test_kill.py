@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from raylab.config import BudgetConfig, RunConfig
+from raylab.config import BudgetConfig, ComputeConfig, RunConfig, StudyConfig
 from raylab.store import RunStore, Store
 from tests.configs import tiny_run
 
@@ -115,3 +117,68 @@ def test_killed_and_started_again_selects_the_same(stage: str, untouched: Path, 
         assert then is not None
         assert now["losses"] == then["losses"]
         assert now["confusion"] == then["confusion"]
+
+
+_GRID = """
+import sys
+from raylab.experiment import launch
+from tests.faults.test_kill import grid
+launch([grid(sys.argv[1])], resume="--resume" in sys.argv)
+"""
+
+
+def grid(storage: str) -> StudyConfig:
+    """Three strategies and two seeds, each of them a round: six runs."""
+    run = short_run(storage).model_copy(update={"compute": ComputeConfig(workers=0)})
+    return StudyConfig(name="grid", run=run, strategies=("random", "entropy", "entropy+spatial"), seeds=(0, 1))
+
+
+def run_grid(storage: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _GRID, str(storage), *options]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+
+
+def committed(storage: Path) -> dict[str, tuple[int, int]]:
+    """Which file of each step lies there: one that was written again has another inode and time."""
+    files = [*storage.glob("runs/*/round-*/*.json"), *storage.glob("round0/*/*.json")]
+    return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+
+def test_a_grid_killed_anywhere_and_resumed_is_an_undisturbed_one(tmp_path: Path) -> None:
+    reference, killed = tmp_path / "reference", tmp_path / "killed"
+    start = time.monotonic()
+    assert run_grid(reference).wait(timeout=400) == 0
+    whole = time.monotonic() - start
+    process = run_grid(killed)
+    # Anywhere after Ray is up; the number of steps done by then is what the machine made of it.
+    moment = random.uniform(0.4, 0.95) * whole
+    time.sleep(moment)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = committed(killed)
+    print(f"killed after {moment:.1f} of {whole:.1f} s with {len(before)} steps committed")
+    assert run_grid(killed, "--resume").wait(timeout=400) == 0
+
+    after = committed(killed)
+    assert {path: after[path] for path in before} == before, "a step that was committed was done again"
+    for then, now in zip(grid(str(reference)).runs(), grid(str(killed)).runs(), strict=True):
+        old, new = RunStore(Store(str(reference)), then), RunStore(Store(str(killed)), now)
+        assert new.finished()
+        assert new.ledger(2).equals(old.ledger(2))
+        for t in range(2):
+            record, expected = new.round(t).record("train"), old.round(t).record("train")
+            assert record is not None
+            assert expected is not None
+            assert (record["miou"], record["confusion"]) == (expected["miou"], expected["confusion"])
+    runs = mlflow_runs(killed)
+    assert sorted(run.info.status for run in runs) == ["FINISHED"] * (6 + 1)
+
+
+def mlflow_runs(storage: Path) -> list[Any]:
+    """The study's runs in MLflow, its parent among them."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
+    experiment = client.get_experiment_by_name("raylab")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))

@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from raylab.config import ComputeConfig
 from raylab.data import open_dataset
-from raylab.regions import RegionGrid
 from raylab.models import build_model
+from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of
 from raylab.scoring.pipeline import score
 from raylab.scoring.predict import Predictor, scoring_job

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from raylab.config import StudyConfig
+from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
 from raylab.errors import MismatchError
 from raylab.experiment import launch
 from raylab.store import RoundStore, RunStore, Store
-from raylab.study import run_study
+from raylab.study import RunFailedError, run_studies, run_study
 from raylab.study.tasks import supervised_folder
 from tests.configs import tiny_run
 
@@ -108,9 +109,42 @@ def test_another_configuration_under_the_same_name_is_refused(finished: Any, ray
         run_study(changed, say=lambda _: None)
 
 
+def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(
+    finished: Any, ray_session: Any, tmp_path: Path, capsys: Any
+) -> None:
+    config, _ = finished
+    shutil.copytree(config.run.storage, tmp_path / "copy")
+    config = config.model_copy(update={"run": config.run.model_copy(update={"storage": str(tmp_path / "copy")})})
+    store = Store(config.run.storage)
+    random, spatial, _ = (RunStore(store, run) for run in config.runs())
+    Path(store.place(spatial.round(1).path("ledger.parquet"))).write_bytes(b"damaged")
+    Path(store.place(random.round(2).path("train.json"))).unlink()
+    with pytest.raises(RunFailedError) as caught:
+        launch([config])
+    assert caught.value.exit_code == 1
+    first, last = str(caught.value).splitlines()
+    assert first.startswith("entropy+spatial N16 seed 0: ")
+    assert "ledger.parquet is not the file that was committed" in first
+    assert last == "2 of 3 runs are finished; the same command goes on with the others"
+    assert random.finished()
+    assert "Report: " in capsys.readouterr().out
+
+
+def test_studies_in_one_grid_do_what_they_share_once(ray_session: Any, tmp_path: Path) -> None:
+    run = tiny_run(str(tmp_path), budget=BudgetConfig(initial=12, rounds=(12,)), compute=ComputeConfig(workers=0))
+    first = StudyConfig(name="first", run=run, strategies=("random", "entropy"))
+    second = StudyConfig(name="second", run=run, strategies=("entropy", "margin"))
+    lines: list[str] = []
+    run_studies([first, second], say=lines.append)
+    assert sum(line.endswith("done") for line in lines) == 1 + 3
+    store = Store(str(tmp_path))
+    assert len(store.list("runs")) == 3
+    assert all(RunStore(store, one).finished() for config in (first, second) for one in config.runs())
+
+
 def test_launch_writes_the_report_and_says_where_everything_lies(finished: Any, capsys: Any) -> None:
     config, _ = finished
-    launch(config)
+    launch([config])
     out = capsys.readouterr().out
     page = Path(config.run.storage) / "studies" / "tiny" / "report" / "index.html"
     assert page.exists()

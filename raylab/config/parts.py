@@ -1,30 +1,25 @@
-"""The whole configuration of a run and of a study, as frozen pydantic models.
-
-A run's identity is the canonical hash of what decides its result (`RunConfig.identity`): where results lie, how many
-workers compute them and what is logged are left out, so a run may move to another machine and continue.
-"""
+"""The sections of a run's configuration."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from raylab.errors import ConfigError
-from raylab.selection import STRATEGIES, Acquisition, strategy
+from raylab.selection import Acquisition, strategy
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Base of all of them: frozen, no unknown fields, help texts from the docstrings."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class SyntheticConfig(_Frozen):
+class SyntheticConfig(Frozen):
     """Street scenes drawn by a seeded generator."""
 
     train_images: Positive = 48
@@ -39,7 +34,7 @@ class SyntheticConfig(_Frozen):
     """Seed of the scenes (not of the run)."""
 
 
-class DataConfig(_Frozen):
+class DataConfig(Frozen):
     """Which images are the pool and the validation split."""
 
     name: Literal["synthetic", "camvid", "idd_lite", "cityscapes", "voc2012", "gta5", "folder"] = "synthetic"
@@ -61,7 +56,7 @@ class DataConfig(_Frozen):
         return json.dumps(self.decisive(), sort_keys=True)
 
 
-class RegionConfig(_Frozen):
+class RegionConfig(Frozen):
     """How images are cut into regions."""
 
     size: Positive = 32
@@ -72,7 +67,7 @@ class RegionConfig(_Frozen):
     """SLIC's weight of nearness in space against likeness in colour; higher gives squarer superpixels."""
 
 
-class ModelConfig(_Frozen):
+class ModelConfig(Frozen):
     """DeepLabv3+ or FPN on a timm backbone."""
 
     architecture: Literal["deeplabv3+", "fpn"] = "deeplabv3+"
@@ -92,7 +87,7 @@ class ModelConfig(_Frozen):
     """Share of the decoder's channels dropped in training, and in the stochastic passes of BALD and vote entropy."""
 
 
-class TrainingConfig(_Frozen):
+class TrainingConfig(Frozen):
     """One round's training, from the pre-trained backbone (docs/definitions.md)."""
 
     iterations: Positive | None = None
@@ -130,7 +125,7 @@ class TrainingConfig(_Frozen):
     """Iterations between checkpoints a killed training resumes from."""
 
 
-class PretrainingConfig(_Frozen):
+class PretrainingConfig(Frozen):
     """A training on another data set's masks, before round 0, that every round then starts from (Table I: GTA5)."""
 
     iterations: NonNegative = 0
@@ -139,7 +134,7 @@ class PretrainingConfig(_Frozen):
     """The other data set; where its classes have the same names, the head is taken over too."""
 
 
-class ScoringConfig(_Frozen):
+class ScoringConfig(Frozen):
     """What is computed for every region of the pool."""
 
     passes: Positive = 10
@@ -150,7 +145,7 @@ class ScoringConfig(_Frozen):
     """Images in one forward pass, for scoring and evaluation."""
 
 
-class BudgetConfig(_Frozen):
+class BudgetConfig(Frozen):
     """How many regions each round labels."""
 
     unit: Literal["regions", "pixels", "clicks"] = "regions"
@@ -166,7 +161,7 @@ class BudgetConfig(_Frozen):
         return self.initial + sum(self.rounds)
 
 
-class StrategyConfig(_Frozen):
+class StrategyConfig(Frozen):
     """An acquisition strategy: a row of the table in raylab.selection.strategies, and what to change in it."""
 
     name: str = "entropy+spatial"
@@ -202,7 +197,7 @@ class StrategyConfig(_Frozen):
         return ",".join([self.name, *(f"{k}={v:g}" for k, v in self.overrides().items())])
 
 
-class ComputeConfig(_Frozen):
+class ComputeConfig(Frozen):
     """What the run holds of the machine; none of it changes a result beyond float rounding."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -231,165 +226,3 @@ class ComputeConfig(_Frozen):
     def scoring_cpus(self) -> float:
         """CPUs held while a round is scored."""
         return self.scorers * self.cpus_per_scorer + self.cpus_for_reading
-
-
-class RunConfig(_Frozen):
-    """One strategy and seed through all rounds."""
-
-    name: str | None = None
-    """Name of the report and the MLflow parent run; when not given, made of strategy, N, seed and identity."""
-    data: DataConfig = DataConfig()
-    regions: RegionConfig = RegionConfig()
-    model: ModelConfig = ModelConfig()
-    training: TrainingConfig = TrainingConfig()
-    pretraining: PretrainingConfig = PretrainingConfig()
-    scoring: ScoringConfig = ScoringConfig()
-    budget: BudgetConfig = BudgetConfig()
-    strategy: StrategyConfig = StrategyConfig()
-    seed: NonNegative = 0
-    """Seed of the first draw, the augmentation and the head's initial weights."""
-    compute: ComputeConfig = ComputeConfig()
-    storage: str = "raylab-results"
-    """Folder or URI (s3://, gs://) under which every result lies."""
-    tracking: str | None = None
-    """MLflow tracking URI; when not given, an SQLite file under the storage root."""
-    experiment: str = "raylab"
-    """MLflow experiment."""
-
-    def identity(self) -> str:
-        """12 hexadecimal digits over everything that decides the run's result."""
-        return _digest(self.decisive())
-
-    def decisive(self) -> dict[str, Any]:
-        """The fields that decide the run's result, as plain JSON values."""
-        dump = self.model_dump(mode="json", exclude={"name", "compute", "storage", "tracking", "experiment"})
-        dump["training"].pop("checkpoint_every")
-        dump["data"] = self.data.decisive()
-        dump["pretraining"] = {
-            "iterations": self.pretraining.iterations,
-            "data": self.pretraining.data.decisive() if self.pretraining.iterations else None,
-        }
-        if self.regions.shape == "grid":
-            dump["regions"].pop("compactness")
-        return dump
-
-    def pretraining_identity(self) -> str:
-        """12 hexadecimal digits over what decides the weights that every round starts from."""
-        dump = self.decisive()
-        for name in ("iterations", "epochs", "ensemble"):
-            dump["training"].pop(name)
-        return _digest({key: dump[key] for key in ("pretraining", "model", "training")})
-
-    def round0_identity(self) -> str:
-        """12 hexadecimal digits over what decides round 0: every strategy of a (data set, N, seed) shares it."""
-        dump = self.decisive()
-        dump.pop("strategy")
-        dump["budget"].pop("rounds")
-        return _digest(dump)
-
-    @property
-    def pca(self) -> int:
-        """Dimension the region features are reduced to; 0 keeps them as they are."""
-        return self.scoring.pca if self.strategy.pca is None else self.strategy.pca
-
-    @property
-    def label(self) -> str:
-        """Folder and MLflow name of the run, e.g. `entropy+spatial-N32-seed0-1f2e3d4c5b6a`."""
-        return f"{self.strategy.label}-N{self.regions.size}-seed{self.seed}-{self.identity()}"
-
-
-class StudyConfig(_Frozen):
-    """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`."""
-
-    name: str = "study"
-    """Folder and MLflow parent run."""
-    run: RunConfig = RunConfig()
-    """What all runs share."""
-    strategies: tuple[str, ...] = ("random", "entropy", "entropy+spatial")
-    """Names, each with changes if wanted: `entropy+spatial,tau=64`."""
-    seeds: tuple[NonNegative, ...] = (0,)
-    region_sizes: tuple[Positive, ...] = ()
-    """N of every run; when empty, that of `run`. Budgets keep their number of pixels (docs/definitions.md)."""
-    supervised: bool = False
-    """Also train on every mask of the pool: the upper bound the curves are compared with."""
-    supervised_iterations: Positive | None = None
-    """Iterations of that training; when not given, those of a round."""
-    paper: str | None = None
-    """Table or figure of the paper whose printed values the report puts beside ours: `Table II`, `Fig. 5`."""
-    concurrent_runs: NonNegative = 0
-    """Runs in progress at once; 0: as many as the CPUs and GPUs hold."""
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> StudyConfig:
-        if not self.strategies or not self.seeds:
-            raise ValueError("strategies and seeds must each name at least one value")
-        return self
-
-    def runs(self) -> list[RunConfig]:
-        """The grid, in the order strategies, sizes, seeds.
-
-        Raises:
-            ConfigError: a strategy is unknown or named twice with the same values.
-        """
-        grid = [
-            _resize(self.run, size).model_copy(update={"strategy": parse_strategy(text), "seed": seed})
-            for text in self.strategies
-            for size in (self.region_sizes or (self.run.regions.size,))
-            for seed in self.seeds
-        ]
-        for run in grid:
-            run.strategy.acquisition()
-        labels = [run.label for run in grid]
-        if len(set(labels)) < len(labels):
-            twice = next(label for label in labels if labels.count(label) > 1)
-            raise ConfigError(f"strategies, seeds or region_sizes: the run {twice} is named twice; name it once")
-        return grid
-
-
-def parse_strategy(text: str) -> StrategyConfig:
-    """Read `name` or `name,tau=64,a=1`.
-
-    Raises:
-        ConfigError: unknown name or parameter, or a value that is no number.
-    """
-    name, *changes = text.split(",")
-    values: dict[str, Any] = {}
-    for change in changes:
-        key, _, value = change.strip().partition("=")
-        if key in values:
-            raise ConfigError(f"strategies: {text!r}: {key} is given twice; give it once")
-        try:
-            values[key] = float(value)
-        except ValueError:
-            raise ConfigError(f"strategies: {text!r}: {change!r} is not of the form key=number") from None
-        if key not in StrategyConfig.model_fields or key == "name":
-            raise ConfigError(f"strategies: {text!r}: unknown parameter {key!r}; known are tau, a, b, c, p, pca")
-    if name not in STRATEGIES:
-        strategy(name)
-    try:
-        return StrategyConfig(name=name, **values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigError(f"strategies: {text!r}: {problem['loc'][0]}: {problem['msg']}") from None
-
-
-def _resize(run: RunConfig, size: int) -> RunConfig:
-    if size == run.regions.size:
-        return run
-    regions = run.regions.model_copy(update={"size": size})
-    if run.budget.unit != "regions":
-        return run.model_copy(update={"regions": regions})
-    factor = (run.regions.size / size) ** 2
-    budget = BudgetConfig(
-        initial=max(1, math.floor(run.budget.initial * factor + 0.5)),
-        rounds=tuple(max(1, math.floor(n * factor + 0.5)) for n in run.budget.rounds),
-    )
-    return run.model_copy(update={"regions": regions, "budget": budget})
-
-
-def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-__all__ = [name for name in dict(globals()) if name.endswith("Config")] + ["parse_strategy"]
