@@ -21,7 +21,7 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.errors import ConfigError, StoreError
+from raylab.errors import ConfigError, RaylabError, StoreError
 from raylab.settings import absolute_paths, parse, read_preset
 
 Options = TypeVar("Options", bound="Experiment")
@@ -163,7 +163,12 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
         mirror = run_studies(configs, say=lambda line: print(line, flush=True))
     except RunFailedError as error:
         failure, mirror = error, error.mirror
-    _report(configs, mirror)
+    try:
+        _report(configs, mirror)
+    except RaylabError as error:
+        if failure is None:
+            raise
+        print("No report:", error)
     if failure:
         raise failure
 

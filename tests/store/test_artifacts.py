@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -141,3 +144,35 @@ def test_a_place_that_cannot_be_written_or_read(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match=r"folder cannot be read"):
         store.read_bytes("folder")
+
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from raylab.store import Store
+root = Path(sys.argv[1])
+with Store(str(root)).lock("a task"):
+    (root / "held").touch()
+    while not (root / "go").exists():
+        time.sleep(0.01)
+    (root / "first").touch()
+"""
+
+
+def test_a_lock_is_held_by_one_process_and_given_back_with_its_death(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", _HOLDER, str(tmp_path)], cwd=Path(__file__).parents[2])
+    while not (tmp_path / "held").exists():
+        assert holder.poll() is None
+        time.sleep(0.01)
+    store = Store(str(tmp_path))
+    with store.lock("another task"):
+        pass  # which nobody holds
+    (tmp_path / "go").touch()
+    with store.lock("a task"):
+        assert (tmp_path / "first").exists()
+    assert holder.wait(timeout=60) == 0
+
+
+def test_an_object_store_has_no_lock_to_wait_for() -> None:
+    with Store("memory://locks").lock("a task"), Store("memory://locks").lock("a task"):
+        pass

@@ -23,7 +23,8 @@ STRATEGIES = ("random", "entropy+spatial", "entropy+feature")
 
 
 def study_config(storage: Path, **changes: Any) -> StudyConfig:
-    return StudyConfig(name="tiny", run=tiny_run(str(storage)), strategies=STRATEGIES, supervised=True, **changes)
+    run = tiny_run(str(storage), compute=ComputeConfig(workers=0))
+    return StudyConfig(name="tiny", run=run, strategies=STRATEGIES, supervised=True, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,7 @@ def test_started_again_does_nothing_and_the_same_config_elsewhere_selects_the_sa
     run_study(config, say=lambda _: None)
     assert files_of(store, config) == before
 
+    # With a Ray Train worker, where the other trained in the runs' own processes.
     other = StudyConfig(name="again", run=tiny_run(str(tmp_path)), strategies=STRATEGIES[1:2])
     run_study(other, say=lambda _: None)
     then, now = (RunStore(Store(c.run.storage), c.runs()[i]).ledger(3) for c, i in ((config, 1), (other, 0)))
@@ -117,14 +119,18 @@ def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(
     config = config.model_copy(update={"run": config.run.model_copy(update={"storage": str(tmp_path / "copy")})})
     store = Store(config.run.storage)
     random, spatial, _ = (RunStore(store, run) for run in config.runs())
-    Path(store.place(spatial.round(1).path("ledger.parquet"))).write_bytes(b"damaged")
+    for step in ("select", "train"):
+        Path(store.place(spatial.round(2).path(f"{step}.json"))).unlink()
+    ledger = Path(store.place(spatial.round(2).path("ledger.parquet")))
+    ledger.unlink()
+    ledger.mkdir()
     Path(store.place(random.round(2).path("train.json"))).unlink()
     with pytest.raises(RunFailedError) as caught:
         launch([config])
     assert caught.value.exit_code == 1
     first, last = str(caught.value).splitlines()
     assert first.startswith("entropy+spatial N16 seed 0: ")
-    assert "ledger.parquet is not the file that was committed" in first
+    assert "ledger.parquet cannot be written" in first
     assert last == "2 of 3 runs are finished; the same command goes on with the others"
     assert random.finished()
     assert "Report: " in capsys.readouterr().out
