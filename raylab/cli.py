@@ -1,4 +1,4 @@
-"""The command line: `raylab run | study | plan | report | status | check | pack | strategies | select | replay`.
+"""The command line: `raylab run | study | plan | report | status | sync | check | pack | strategies | select | replay`.
 
 Every option of a command can also come from a YAML file (`--config study.yaml`); options given on the command line win.
 """
@@ -60,6 +60,38 @@ def status(args: Sequence[str]) -> None:
         last = run_store.round(done - 1).record("train") if done else None
         score = f"mIoU {100 * last['miou']:6.2f} %" if last else ""
         print(f"{run_config.label:<60} {done}/{total} rounds  {score}".rstrip())
+
+
+def sync(args: Sequence[str]) -> None:
+    """Send to MLflow what it does not have of studies; safe to repeat."""
+    from raylab.report.aggregate import study_config
+    from raylab.store import Store
+    from raylab.store.studies import study_path
+    from raylab.tracking import catch_up
+
+    def read(
+        names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY ...]")] = (),
+        /,
+        storage: str = RunConfig().storage,
+        tracking: str | None = None,
+        experiment: str | None = None,
+    ) -> None:
+        """Read the options, and send.
+
+        Args:
+            names: Names of studies; when not given, all under the storage root.
+            storage: Folder or URI under which their results lie (their `run.storage`).
+            tracking: MLflow tracking URI; when not given, each study's, else MLFLOW_TRACKING_URI, else an SQLite file
+                under the storage root.
+            experiment: MLflow experiment; when not given, each study's.
+        """
+        store = Store(storage, create=False)
+        found = names or [name for name in store.list("studies") if store.exists(study_path(name))]
+        # With no study there, this one's error says what is.
+        configs = [study_config(store, name) for name in found or [StudyConfig().name]]
+        catch_up(store, configs, tracking, experiment)
+
+    tyro.cli(read, args=args, prog="raylab sync", description=sync.__doc__)
 
 
 def check(args: Sequence[str]) -> None:
@@ -158,7 +190,8 @@ def replay(args: Sequence[str]) -> None:
 
 Command = Callable[[Sequence[str]], None]
 COMMANDS: dict[str, Command] = {
-    command.__name__: command for command in (run, study, plan, report, status, check, pack, strategies, select, replay)
+    command.__name__: command
+    for command in (run, study, plan, report, status, sync, check, pack, strategies, select, replay)
 }
 
 

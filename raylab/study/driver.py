@@ -22,7 +22,7 @@ from raylab.study.checks import check_resources, check_study
 from raylab.study.console import Console
 from raylab.study.services import Board, Gate, start
 from raylab.study.tasks import Grid, Task, supervised_folder
-from raylab.tracking import Mirror, default_tracking
+from raylab.tracking import Mirror, tracking_for
 
 _TRIAL_MEMORY = 500 * 2**20
 """What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
@@ -68,7 +68,7 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
     store = Store(first.storage)
     for config in configs:
         _open_study(store, config)
-    mirror = Mirror(first.tracking or default_tracking(store), first.experiment)
+    mirror = Mirror(tracking_for(first.tracking, store), first.experiment, say)
     started = start_ray()
     try:
         resources = ray.cluster_resources()
@@ -151,6 +151,7 @@ class _Driver:
                     self._phase(tasks)
         finally:
             self._sync()
+            self.mirror.flush()
         if self.failures:
             lines = [f"{self.console.name_of(task)}: {reason}" for task, reason in self.failures.items()]
             done = sum(RunStore(self.store, run).finished() for run in self.grid.runs.values())

@@ -1,92 +1,100 @@
-"""Where MLflow is: addresses in full, a client that fails fast, and the line that opens the user interface."""
+"""Where MLflow is: the address that is used, what can never be one, and the lines a person is told to type."""
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import shlex
 import shutil
-import sqlite3
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from raylab.errors import TrackingError
 from raylab.store import Store
 
-# All set before mlflow is imported. With a server that is down, one call would otherwise block for minutes.
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
+VARIABLE = "MLFLOW_TRACKING_URI"
+"""MLflow's own variable: the address where the configuration gives none."""
+_SCHEMES = ("http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
 
 
-def tracking_uri(text: str) -> str:
-    """An MLflow tracking address in full; a path, and `sqlite:///` with a relative one, become absolute.
+def tracking_for(tracking: str | None, store: Store) -> str:
+    """The address that a study's results are sent to.
 
-    Raises:
-        TrackingError: MLflow no longer takes addresses of that kind.
-    """
-    if text.startswith("file:"):
-        raise TrackingError(f"tracking: {text}: MLflow keeps no runs in plain files any more; use sqlite:///<file>")
-    if text.startswith("sqlite:///"):
-        return f"sqlite:///{Path(text.removeprefix('sqlite:///')).expanduser().absolute()}"
-    if "://" in text or text.startswith("databricks"):
-        return text.rstrip("/")
-    path = Path(text).expanduser().absolute()
-    return f"sqlite:///{path if path.suffix else path / 'mlflow.db'}"
+    Args:
+        tracking: as the configuration has it (`run.tracking`); None leaves it to the variable MLFLOW_TRACKING_URI, and
+            where that is not set to an SQLite file under the storage root.
+        store: of the results.
 
-
-def default_tracking(store: Store) -> str:
-    """The SQLite database in which MLflow's runs lie where no tracking address is given.
+    Returns:
+        The address in full, see `tracking_uri`.
 
     Raises:
-        TrackingError: the storage root is no local folder.
+        TrackingError: MLflow takes no such address, or none is given and the storage root is no local folder.
     """
+    if tracking:
+        return tracking_uri(tracking)
+    if variable := os.environ.get(VARIABLE):
+        return tracking_uri(variable, source=VARIABLE)
     if store.local is None:
         raise TrackingError(
             f"tracking: with the storage root {store.uri} there is no local place for MLflow's database; "
-            "give the address of an MLflow server, or sqlite:///<file>"
+            f"give the address of an MLflow server (or set {VARIABLE}), or sqlite:///<file>"
         )
-    return f"sqlite:///{store.local}/mlflow.db"
+    return _database_of(store)
+
+
+def tracking_uri(text: str, source: str = "tracking") -> str:
+    """An MLflow tracking address in full; a path, and `sqlite:///` with a relative one, become absolute.
+
+    Args:
+        text: an address or the path of an SQLite file.
+        source: field or variable that it comes from, named in the error.
+
+    Raises:
+        TrackingError: MLflow takes no addresses of that kind.
+    """
+    if text.startswith("file:"):
+        raise TrackingError(f"{source}: {text}: MLflow keeps no runs in plain files any more; use sqlite:///<file>")
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", text):
+        raise TrackingError(f"{source}: {text} does not say how to speak to the server; write http://{text}")
+    if text.startswith("sqlite:///"):
+        return f"sqlite:///{Path(text.removeprefix('sqlite:///')).expanduser().absolute()}"
+    scheme, found, place = text.partition("://")
+    if not found and not text.startswith("databricks"):
+        path = Path(text).expanduser().absolute()
+        return f"sqlite:///{path if path.suffix else path / 'mlflow.db'}"
+    if (found and not place.strip("/")) or not _known(scheme.partition("+")[0]):
+        raise TrackingError(
+            f"{source}: {hidden(text)} is no address of MLflow; give http(s)://<server>, sqlite:///<file> or the path "
+            "of an SQLite file"
+        )
+    return text.rstrip("/")
 
 
 def ui_command(uri: str) -> str:
     """The line for a terminal that opens MLflow on the results at an address."""
     uri = tracking_uri(uri)
     if uri.startswith("http"):
-        return f"python3 -m webbrowser {shlex.quote(uri)}"
+        return f"python3 -m webbrowser {shlex.quote(hidden(uri))}"
     # The environment raylab is installed in need not be active in the terminal.
     beside = Path(sys.executable).with_name("mlflow")
     program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
-    return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(uri)}"
+    return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(hidden(uri))}"
 
 
-def open_client(uri: str) -> Any:
-    """An MLflow client; an SQLite database is tried first.
+def sync_command(uri: str, store: Store, names: list[str]) -> str:
+    """The line for a terminal that sends later what MLflow has missed.
 
-    Raises:
-        OSError: its folder cannot be made.
-        sqlite3.Error: it cannot be opened, or is none.
+    Args:
+        uri: in full.
+        store: of the results.
+        names: of the studies.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if database := sqlite_path(uri):
-        # MLflow would try for minutes to open what cannot be opened.
-        database.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(database, timeout=5)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-        finally:
-            connection.close()
-    # Here, since importing it takes seconds that `raylab plan` need not wait.
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri)
+    words = ["raylab", "sync", *names, "--storage", store.uri]
+    if store.local is None or uri != _database_of(store):
+        words += ["--tracking", hidden(uri)]
+    return shlex.join(words)
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -94,6 +102,14 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def hidden(uri: str) -> str:
+    """An address as it may be printed: without a password."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def _database_of(store: Store) -> str:
+    return f"sqlite:///{store.local}/mlflow.db"
+
+
+def _known(scheme: str) -> bool:
+    return scheme in _SCHEMES or any(point.name == scheme for point in entry_points(group="mlflow.tracking_store"))

@@ -1,0 +1,64 @@
+"""`raylab sync`: to MLflow what a study's own process could not send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from raylab.config import StudyConfig
+from raylab.errors import StoreError, TrackingError
+from raylab.store import Store
+from raylab.tracking.address import hidden, tracking_for, ui_command
+from raylab.tracking.client import Client, reason
+from raylab.tracking.sender import Sender
+
+
+def catch_up(
+    store: Store,
+    configs: Sequence[StudyConfig],
+    tracking: str | None = None,
+    experiment: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Send what MLflow does not have of some studies: runs, metrics, ledgers and reports; safe to repeat.
+
+    Args:
+        store: of the results.
+        configs: of the studies.
+        tracking: address; when not given, that of each study (see `tracking_for`).
+        experiment: name; when not given, that of each study.
+        say: takes a line for the person who waits.
+
+    Raises:
+        TrackingError: an address can never work, or a server does not answer.
+        StoreError: committed files are missing or damaged; what does not hang on them was sent.
+    """
+    clients: dict[tuple[str, str], Client] = {}
+    problems = []
+    for config in configs:
+        place = tracking_for(tracking or config.run.tracking, store), experiment or config.run.experiment
+        if place not in clients:
+            clients[place] = Client(*place)
+        if problem := _send(clients[place], store, config, say):
+            problems.append(problem)
+    for uri in dict.fromkeys(uri for uri, _ in clients):
+        say(f"MLflow:  {ui_command(uri)}")
+    if problems:
+        raise StoreError("\n".join(problems))
+
+
+def _send(client: Client, store: Store, config: StudyConfig, say: Callable[[str], None]) -> str:
+    """Send a study and say what; a problem of its files is returned."""
+    points, files, problem = client.points, client.files, ""
+    try:
+        Sender(client).send(store, config.name, config.runs(), report=True)
+    except StoreError as error:
+        problem = str(error)
+    except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own
+        raise TrackingError(
+            f"tracking: MLflow at {hidden(client.uri)} cannot be reached ({reason(error)}); start it, or give another "
+            "address with --tracking; nothing is sent twice"
+        ) from None
+    points, files = client.points - points, client.files - files
+    sent = f"{points:,} values and {files:,} files sent" if points or files else "nothing new"
+    say(f"{config.name}: {len(config.runs())} runs, {sent}")
+    return problem

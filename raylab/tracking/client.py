@@ -1,0 +1,210 @@
+"""The few things that are asked of MLflow, each safe to ask again; everything else here imports no MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from raylab.errors import TrackingError
+from raylab.store import Store
+from raylab.tracking.address import hidden, sqlite_path, tracking_uri
+from raylab.tracking.content import common_tags
+
+_LONGEST_TAG, _PARAMS_A_CALL = 8000, 100
+
+# All set before mlflow is imported. By default, one call to a server that is down blocks for minutes. No call is
+# repeated below us: a creation that was slow to be answered would be made twice.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class Client:
+    """An MLflow experiment. Every method but the constructor may raise what requests, SQLAlchemy or MLflow do.
+
+    Args:
+        uri: see `tracking_uri`.
+        experiment: name; made where it is not there. With SQLite its artifacts lie in `mlartifacts` beside the file.
+
+    Attributes:
+        points: values of metrics sent so far.
+        files: files sent so far.
+
+    Raises:
+        TrackingError: the address can never work. A server is not asked.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri = tracking_uri(uri)
+        self.experiment = experiment
+        self.points = self.files = 0
+        self._client: Any = None
+        self._experiment_id = ""
+        self._seen: set[str] = set()
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        # Here, since importing it takes seconds that `raylab plan` need not wait; and not by the thread that sends,
+        # since two threads that import what needs each other can meet a module half imported.
+        import mlflow.tracking  # noqa: F401
+
+        if sqlite_path(self.uri):
+            self._open_database()
+
+    def connect(self) -> None:
+        """Find or make the experiment, unless that was done."""
+        if self._experiment_id:
+            return
+        database = sqlite_path(self.uri)
+        if database is None:
+            self._open()
+            return
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes that touch a new SQLite database at once break it.
+        with Store(str(database.parent)).lock(database.name):
+            _probe(database)
+            self._open()
+
+    def forget(self) -> None:
+        """Look again, after an error, for what was there before."""
+        self._experiment_id = ""
+        self._seen.clear()
+
+    def is_there(self, state: Mapping[str, Any]) -> bool:
+        """Whether a remembered run (its key `id`) still exists in MLflow; asked once until `forget`."""
+        from mlflow.exceptions import MlflowException
+
+        run_id = state.get("id")
+        if run_id is None or run_id in self._seen:
+            return run_id is not None
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        if run.info.lifecycle_stage == "deleted":
+            return False
+        self._seen.add(run_id)
+        return True
+
+    def find_or_create(
+        self, name: str, key: dict[str, str], tags: dict[str, str], start: int | None = None
+    ) -> dict[str, Any]:
+        """The run with some tags, made where there is none: its id and status.
+
+        Args:
+            name: of a run that is made.
+            key: tags that tell it from every other.
+            tags: of a run that is made.
+            start: of a run that is made, in milliseconds since 1970.
+        """
+        # A driver killed after it made a run and before it wrote down its id must not make a second one.
+        query = " and ".join(f"tags.`{tag}` = {_quoted(value)}" for tag, value in key.items())
+        found = self._client.search_runs([self._experiment_id], query, max_results=1)
+        run = found[0] if found else None
+        run = run or self._client.create_run(self._experiment_id, start, {**common_tags(), **tags}, name)
+        self._seen.add(run.info.run_id)
+        return {"id": run.info.run_id, "status": run.info.status}
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Add the parameters that a run does not have; those it has cannot be changed."""
+        from mlflow.entities import Param
+
+        there = self._client.get_run(run_id).data.params
+        new = [Param(key, value) for key, value in params.items() if key not in there]
+        for start in range(0, len(new), _PARAMS_A_CALL):
+            self._client.log_batch(run_id, params=new[start : start + _PARAMS_A_CALL])
+
+    def log_points(self, run_id: str, values: Iterable[tuple[str, float]], when: int, step: int) -> None:
+        """Add values of metrics; the same values with the same time and step again are kept once by MLflow."""
+        from mlflow.entities import Metric
+
+        points = [Metric(name, value, when, step) for name, value in values]
+        self._client.log_batch(run_id, metrics=points)
+        self.points += len(points)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_files(self, run_id: str, files: Mapping[str, bytes], where: str | None = None) -> None:
+        """Attach files to a run, in the folder `where`, in place of those of the same names."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in files.items():
+                path = Path(folder) / name
+                path.write_bytes(data)
+                # One by one: MLflow sends a folder by threads that Python waits for before a process may end.
+                self._client.log_artifact(run_id, str(path), where)
+                self.files += 1
+
+    def set_status(self, run_id: str, status: str, failure: str | None = None) -> None:
+        """Say how a run stands; `failure` becomes its tag `raylab.failure`, and None takes that away."""
+        if status == "RUNNING":
+            self._client.update_run(run_id, status=status)
+        else:
+            self._client.set_terminated(run_id, status)
+        if failure:
+            self._client.set_tag(run_id, "raylab.failure", failure[:_LONGEST_TAG])
+        elif "raylab.failure" in self._client.get_run(run_id).data.tags:
+            self._client.delete_tag(run_id, "raylab.failure")
+
+    def _open_database(self) -> None:
+        try:
+            self.connect()
+        except Exception as error:  # every layer below (sqlite3, SQLAlchemy, alembic) raises its own
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                return  # somebody is writing, which ends
+            raise TrackingError(
+                f"tracking: MLflow cannot be used at {self.uri} ({reason(error)}); give another address, or leave "
+                "`tracking` out to use an SQLite file under the storage root"
+            ) from None
+
+    def _open(self) -> None:
+        from mlflow.tracking import MlflowClient
+
+        for name in ("mlflow.store.db.utils", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._client = self._client or MlflowClient(tracking_uri=self.uri)
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is None:
+            database = sqlite_path(self.uri)
+            place = (database.parent / "mlartifacts").as_uri() if database else None
+            self._experiment_id = str(self._client.create_experiment(self.experiment, artifact_location=place))
+            return
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        self._experiment_id = str(found.experiment_id)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line and without the layers it came through."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "timed out" in text.lower():
+        return "no answer in time"
+    found = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(too many \d+ error responses)", text)
+    return hidden((found[1] or found[2]) if found else text[:300])
+
+
+def _probe(database: Path) -> None:
+    """Refuse at once what MLflow would try for minutes to open."""
+    connection = sqlite3.connect(database, timeout=5)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+    finally:
+        connection.close()
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if "'" in value else f"'{value}'"

@@ -1,0 +1,57 @@
+"""What the tests ask MLflow, and the study that they ask about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raylab.config import StudyConfig
+from raylab.store import Store
+from raylab.tracking.client import Client
+from raylab.tracking.sender import Sender
+from tests.report.study_on_disk import CONFIG
+
+SMALL = CONFIG.model_copy(update={"strategies": ("random", "entropy"), "seeds": (0,)})
+UNBOUNDED = SMALL.model_copy(update={"supervised": False})
+EXPERIMENT = "tests"
+
+
+def sender(uri: str) -> Sender:
+    return Sender(Client(uri, EXPERIMENT))
+
+
+def client_of(uri: str) -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def runs_of(uri: str, experiment: str = EXPERIMENT) -> dict[str, Any]:
+    client = client_of(uri)
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    runs = {run.info.run_name: run for run in found}
+    assert len(runs) == len(found), "a run was made twice"
+    return runs
+
+
+def points(uri: str, run: Any, metric: str) -> list[tuple[int, float]]:
+    return [(m.step, m.value) for m in client_of(uri).get_metric_history(run.info.run_id, metric)]
+
+
+def files(uri: str, run: Any, folder: str | None = None) -> set[str]:
+    return {file.path for file in client_of(uri).list_artifacts(run.info.run_id, folder)}
+
+
+def begin(store: Store, config: StudyConfig) -> None:
+    store.write_json(f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
+
+
+def check_finished(uri: str, config: StudyConfig, experiment: str = EXPERIMENT) -> None:
+    """A child a run under one parent, every point once."""
+    runs = runs_of(uri, experiment)
+    parent = runs[config.name]
+    for run in config.runs():
+        child = runs[run.label]
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.info.status == "FINISHED"
+        assert [step for step, _ in points(uri, child, "miou")] == [20, 40, 80]
+    assert parent.info.status == "FINISHED"

@@ -1,0 +1,52 @@
+"""A whole study on the shared Ray session, sent to a real MLflow server over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
+from raylab.experiment import launch
+from raylab.store import RunStore, Store
+from raylab.tracking import mirror
+from tests.configs import tiny_run
+from tests.tracking.mlflow_runs import client_of, files, points, runs_of
+from tests.tracking.server import MlflowServer
+
+
+@pytest.mark.ray
+def test_a_study_is_in_mlflow_as_it_is_in_the_store(
+    ray_session: Any, running_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(mirror, "SERVER_PATIENCE", 300.0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", running_server.address)
+    run = tiny_run(
+        str(tmp_path / "store"),
+        experiment="chain",
+        budget=BudgetConfig(initial=12, rounds=(12,)),
+        compute=ComputeConfig(workers=0),
+    )
+    config = StudyConfig(name="chain", run=run, strategies=("random", "entropy+spatial"))
+    launch([config])
+    assert running_server.address in capsys.readouterr().out
+
+    address, store = running_server.address, Store(run.storage)
+    found = runs_of(address, "chain")
+    parent = found.pop("chain")
+    assert parent.info.status == "FINISHED"
+    assert "report/index.html" in files(address, parent, "report")
+    assert set(found) == {run.label for run in config.runs()}
+    for one in config.runs():
+        child, run_store = found[one.label], RunStore(store, one)
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert child.info.status == "FINISHED"
+        trained = [run_store.round(t).record("train") for t in range(2)]
+        assert points(address, child, "miou") == [(12, trained[0]["miou"]), (24, trained[1]["miou"])]
+        assert [step for step, _ in points(address, child, "seconds.score")] == (
+            [] if one == config.runs()[0] else [12]
+        )
+        ledger = client_of(address).download_artifacts(child.info.run_id, "ledger.parquet", str(tmp_path))
+        assert pq.read_table(ledger).equals(run_store.ledger(2))
