@@ -148,12 +148,19 @@ class Client:
                 self._client.log_artifact(run_id, str(path), where)
                 self.files += 1
 
-    def set_status(self, run_id: str, status: str, failure: str | None = None) -> None:
-        """Say how a run stands; `failure` becomes its tag `raylab.failure`, and None takes that away."""
+    def set_status(self, run_id: str, status: str, failure: str | None = None, end: int | None = None) -> None:
+        """Say how a run stands.
+
+        Args:
+            run_id: of the run.
+            status: of MLflow's.
+            failure: becomes the tag `raylab.failure`; None takes that away.
+            end: of a run that ended, in milliseconds since 1970; None is now.
+        """
         if status == "RUNNING":
             self._client.update_run(run_id, status=status)
         else:
-            self._client.set_terminated(run_id, status)
+            self._client.set_terminated(run_id, status, end)
         if failure:
             self._client.set_tag(run_id, "raylab.failure", failure[:_LONGEST_TAG])
         elif "raylab.failure" in self._client.get_run(run_id).data.tags:

@@ -129,14 +129,13 @@ class Mirror:
                 self._sending = list(dict.fromkeys([*self._unsent, *self._asked]))
                 self._asked, self._unsent = [], []
             problem = self._send_all()
+            if self._problem and not problem:
+                self._said.clear()
+                self._say(f"MLflow at {hidden(self.uri)} is up to date again")
             with self._turn:
-                recovered = self._problem and not problem and not self._unsent
                 self._problem = problem
                 self._sending = []
                 self._turn.notify_all()
-            if recovered:
-                self._said.clear()
-                self._say(f"MLflow at {hidden(self.uri)} is up to date again")
 
     def _send_all(self) -> str:
         """Send each study that is due; those that cannot be are told in `_unsent`, and the reason is returned."""

@@ -136,7 +136,9 @@ class Sender:
             memory.write()
         finished = all(f"{t}/train" in state["sent"] for t in range(len(child.rounds)))
         status = "FINISHED" if finished else "FAILED" if failure else "RUNNING"
-        self._set_status(memory, state, status, None if finished else failure)
+        # When it was done, not when that was sent.
+        end = committed_ms(child.rounds[-1], "train") if finished else None
+        self._set_status(memory, state, status, None if finished else failure, end)
         return finished
 
     def _send_rounds(self, child: Child, state: dict[str, Any]) -> None:
@@ -162,10 +164,12 @@ class Sender:
             pq.write_table(child.run_store.ledger(picked), sink)
             self.client.log_files(state["id"], {"ledger.parquet": sink.getvalue().to_pybytes()})
 
-    def _set_status(self, memory: Memory, state: dict[str, Any], status: str, failure: str | None = None) -> None:
+    def _set_status(
+        self, memory: Memory, state: dict[str, Any], status: str, failure: str | None = None, end: int | None = None
+    ) -> None:
         if state["status"] == status:
             return
-        self.client.set_status(state["id"], status, failure)
+        self.client.set_status(state["id"], status, failure, end)
         state["status"] = status
         memory.write()
 

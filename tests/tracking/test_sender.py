@@ -43,6 +43,9 @@ def test_a_study_becomes_a_parent_with_a_child_a_run(store: Store, database: str
     assert points(database, runs[config.runs()[0].label], "seconds.score") == []
     assert points(database, runs["supervised-seed0"], "miou") == [(432, 0.6)]
 
+    (trained,) = Path(store.root).glob(f"runs/{run.label}/round-02/train.json")
+    assert child.info.end_time == int(1000 * trained.stat().st_mtime)
+
     assert child.data.params["budget.rounds"] == "[20, 40]"
     assert child.data.params["strategy.name"] == "entropy"
     tags = child.data.tags
@@ -121,9 +124,11 @@ def test_a_finished_study_costs_no_further_calls(store: Store, database: str, mo
 
 def test_a_bound_that_two_studies_share_is_sent_to_both(store: Store, database: str) -> None:
     one = sender(database)
-    for name in ("small", "other"):
-        config = write_study(store, SMALL.model_copy(update={"name": name}))
-        one.send(store, name, config.runs())
+    # First without the bound, so that its runs are made while it is not finished.
+    for config in (UNBOUNDED, SMALL):
+        for name in ("small", "other"):
+            write_study(store, config.model_copy(update={"name": name}))
+            one.send(store, name, config.runs())
     found = client_of(database).search_runs([client_of(database).get_experiment_by_name(EXPERIMENT).experiment_id])
     assert len(found) == 2 * (1 + 2 + 1)
     assert {run.info.status for run in found} == {"FINISHED"}
