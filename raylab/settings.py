@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.errors import ConfigError
+from raylab.tracking.address import tracking_uri
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -172,6 +173,7 @@ def absolute_paths(config: Model) -> Model:
                 "pretraining": config.pretraining.model_copy(update={"data": absolute_paths(config.pretraining.data)}),
                 "model": config.model.model_copy(update={"weights": weights}),
                 "storage": _absolute(config.storage),
+                "tracking": config.tracking and tracking_uri(config.tracking),
             }
         )
     return config

@@ -40,7 +40,7 @@ class RunConfig(Frozen):
     storage: str = "raylab-results"
     """Folder or URI (s3://, gs://) under which every result lies."""
     tracking: str | None = None
-    """MLflow tracking URI; when not given, an SQLite file under the storage root."""
+    """MLflow tracking URI; when not given, MLFLOW_TRACKING_URI, else an SQLite file under the storage root."""
     experiment: str = "raylab"
     """MLflow experiment."""
 

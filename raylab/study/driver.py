@@ -173,8 +173,13 @@ class _Driver:
             watcher.join()
         for result in (results[i] for i in range(len(results))):
             if result.error is not None and result.config is not None:
-                reason = str(result.error).strip().splitlines()[-1]
-                self.failures.setdefault(result.config["task"], reason)
+                self._failed(result.config["task"], str(result.error).strip().splitlines()[-1])
+
+    def _failed(self, task: str, reason: str) -> None:
+        if task not in self.failures:
+            self.failures[task] = reason
+            if run := self.grid.runs.get(task):
+                self.mirror.mark_failed(run, reason)
 
     def _tune(self, tasks: list[str]) -> tune.ResultGrid:
         task = Task(self.grid, self.store, self.gate, self.board, self.use_gpu)
@@ -202,9 +207,7 @@ class _Driver:
             for notice in notices:
                 self.console.show(notice)
                 if notice.stage == "failed":
-                    self.failures[notice.run] = notice.note
-                    if run := self.grid.runs.get(notice.run):
-                        self.mirror.mark_failed(run, notice.note)
+                    self._failed(notice.run, notice.note)
             if any(notice.stage in ("committed", "done") for notice in notices):
                 self._sync()
             if stopping:
