@@ -15,7 +15,7 @@ import tyro
 
 from raylab import __version__
 from raylab.config import DataConfig, RunConfig, StrategyConfig, StudyConfig, parse_strategy
-from raylab.errors import ConfigError, DataError, RaylabError, StoreError
+from raylab.errors import ConfigError, DataError, RaylabError, StoreError, TrackingError
 from raylab.experiment import launch
 from raylab.settings import absolute_paths, nearest, parse
 
@@ -42,10 +42,15 @@ def plan(args: Sequence[str]) -> None:
 def report(args: Sequence[str]) -> None:
     """Curves, tables and overlays of a study, as one HTML page."""
     from raylab.report import format_table, read_study, write_report
+    from raylab.tracking import tracking_for, ui_command
 
     store, name = _begun_study(args, report)
-    print(format_table(read_study(store, name)))
-    print("Report: ", write_report(store, name))
+    found = read_study(store, name)
+    hint = None
+    with suppress(TrackingError):  # of a remote storage root whose server is not named here
+        hint = ui_command(tracking_for(found.config.run.tracking, store))
+    print(format_table(found))
+    print("Report: ", write_report(store, name, hint))
 
 
 def status(args: Sequence[str]) -> None:

@@ -146,7 +146,7 @@ def test_commands_without_that_option_exit_with_2(capsys):
 def test_plan_of_a_study(capsys):
     lines = dict(line.split(maxsplit=1) for line in out_of(capsys, "plan", *TINY, "--seeds", "0", "1").splitlines())
     assert lines["runs"] == "6"
-    assert lines["trainings"] == "14 (4 saved by sharing round 0)"
+    assert lines["trainings"] == "14 (4 saved by sharing); 14 remain"
     assert lines["pool"] == "8 images, 192 of 16x16 regions"
     assert lines["iterations"] == "at most 56 (224 crops)"
 
