@@ -51,6 +51,28 @@ def flush(path: str) -> None:
         os.close(handle)
 
 
+def write_whole(fs: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
+    """Write a file whole or not at all, in place of what was there.
+
+    Args:
+        fs: a put on an object store is atomic by itself; a local file is moved into place.
+        path: on it.
+        data: of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    local = isinstance(fs, pafs.LocalFileSystem)
+    folder, _, name = path.rpartition("/")
+    partial = f"{folder}/.writing-{uuid4().hex[:8]}-{name}" if local else path
+    fs.create_dir(folder, recursive=True)
+    with fs.open_output_stream(partial) as file:
+        file.write(data)
+    if local:
+        flush(partial)
+        fs.move(partial, path)
+
+
 def first_line(error: BaseException) -> str:
     """An error's message, cut to one line."""
     return (str(error) or type(error).__name__).splitlines()[0]
@@ -193,15 +215,7 @@ class Folder:
         Raises:
             OSError: it cannot be written.
         """
-        full = self.full(path)
-        folder, _, name = full.rpartition("/")
-        partial = f"{folder}/.writing-{uuid4().hex[:8]}-{name}" if self.local else full
-        self.fs.create_dir(folder, recursive=True)
-        with self.fs.open_output_stream(partial) as file:
-            file.write(data)
-        if self.local:
-            flush(partial)
-            self.fs.move(partial, full)
+        write_whole(self.fs, self.full(path), data)
 
     def delete(self, path: str) -> None:
         """Remove a file.

@@ -13,15 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from raylab.errors import StoreError
-from raylab.filesystem import first_line, open_file_system
-from raylab.filesystem import flush as _flush
+from raylab.filesystem import first_line, open_file_system, write_whole
 
 
 class Store:
@@ -108,16 +106,8 @@ class Store:
         Raises:
             StoreError: it cannot be written.
         """
-        full = self._full(path)
-        folder, _, name = full.rpartition("/")
-        partial = full if not self._renames else f"{folder}/.writing-{uuid4().hex[:8]}-{name}"
         try:
-            self.fs.create_dir(folder, recursive=True)
-            with self.fs.open_output_stream(partial) as file:
-                file.write(data)
-            if self._renames:
-                _flush(partial)
-                self.fs.move(partial, full)
+            write_whole(self.fs, self._full(path), data)
         except OSError as error:
             raise StoreError(f"{self.place(path)} cannot be written ({first_line(error)})") from None
 
@@ -171,10 +161,6 @@ class Store:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self.write_bytes(path, sink.getvalue().to_pybytes())
-
-    @property
-    def _renames(self) -> bool:
-        return isinstance(self.fs, pafs.LocalFileSystem)
 
     def _full(self, path: str) -> str:
         return f"{self.root.rstrip('/')}/{path}".rstrip("/")

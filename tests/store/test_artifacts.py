@@ -86,7 +86,7 @@ def test_a_write_that_is_cut_off_leaves_the_old_file_and_is_not_seen(tmp_path, m
     def killed(path: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("raylab.store.artifacts._flush", killed)
+    monkeypatch.setattr("raylab.filesystem.flush", killed)
     for name in ("x.json", "new.json"):
         with pytest.raises(KeyboardInterrupt):
             store.write_json(f"a/{name}", "new")
