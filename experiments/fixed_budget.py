@@ -1,9 +1,10 @@
-"""Table I: Random, BALD, Entropy and Entropy+Spatial at 16k regions, FPN started from GTA5; RAL is quoted.
+"""Table I: Random, BALD, Entropy and Entropy+Spatial at 16k regions, FPN started from GTA5.
 
     python experiments/fixed_budget.py --root DATA/cityscapes --run.pretraining.data.root DATA/gta5 --storage ...
 
 The setting is that of the region-based methods the paper compares with: FPN on ResNet-50, trained on GTA5 first.
-RAL's figure is the paper's and stands in the report as quoted; it is not computed here.
+RAL is not computed: its figure would stand in the report as quoted, but no printed value of Table I is at hand
+(raylab/report/paper.yaml takes them).
 Time: about 100 GPU hours by `--plan`.
 """
 

@@ -61,16 +61,22 @@ def paper_studies(args: Sequence[str], options: ReproducePaper) -> list[StudyCon
         ConfigError: a part is unknown, or an option does not fit.
     """
     found: list[StudyConfig] = []
-    shared = _without(args, ("--parts", "--gta5", "--root"))
+    shared = _without(args, ("--parts", "--gta5", "--root", "--data"))
     for name in options.parts:
         if name not in PARTS:
             raise ConfigError(f"--parts: {name!r} is unknown{nearest(name, PARTS)}; there are {', '.join(PARTS)}")
         part = PARTS[name]
-        own = list(shared)
+        own, data = list(shared), part.model_fields["data"].default
+        if part is FixedBudget:
+            # Its model and pre-training are a preset of their own.
+            if "cityscapes" not in options.data:
+                continue
+        elif options.data != BudgetCurves.model_fields["data"].default:
+            data = options.data
+            own += ["--data", *data]
         if options.root:
             # Parts on one data set take the first root.
-            count = len(options.data) if "--data" in args else len(part.model_fields["data"].default)
-            own += ["--root", *options.root[:count]]
+            own += ["--root", *options.root[: len(data)]]
         if part is FixedBudget and options.gta5:
             own += ["--run.pretraining.data.root", options.gta5]
         found += studies(part, own, "reproduce_paper.py", None)

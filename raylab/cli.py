@@ -16,7 +16,7 @@ import tyro
 from raylab import __version__
 from raylab.config import DataConfig, RunConfig, StrategyConfig, StudyConfig, parse_strategy
 from raylab.errors import ConfigError, DataError, RaylabError, StoreError, TrackingError
-from raylab.experiment import launch
+from raylab.experiment import launch, refuse_without_effect
 from raylab.settings import absolute_paths, nearest, parse
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def report(args: Sequence[str]) -> None:
 
 def status(args: Sequence[str]) -> None:
     """How far the runs of a study are: rounds done, and the mIoU of the last one."""
-    from raylab.report.aggregate import study_config
     from raylab.store import RunStore
+    from raylab.store.studies import study_config
 
     store, name = _begun_study(args, status)
     for run_config in study_config(store, name).runs():
@@ -69,9 +69,8 @@ def status(args: Sequence[str]) -> None:
 
 def sync(args: Sequence[str]) -> None:
     """Send to MLflow what it does not have of studies; safe to repeat."""
-    from raylab.report.aggregate import study_config
     from raylab.store import Store
-    from raylab.store.studies import study_path
+    from raylab.store.studies import study_config, study_path
     from raylab.tracking import catch_up
 
     def read(
@@ -207,9 +206,7 @@ def _grid(args: Sequence[str], command: Command) -> StudyConfig:
         ConfigError: a field of `run` is set that each run of the grid gets from a list of the study's.
     """
     config = parse(StudyConfig, args, f"raylab {command.__name__}", command.__doc__)
-    for field, instead in (("strategy", "strategies"), ("seed", "seeds"), ("name", "name")):
-        if getattr(config.run, field) != getattr(RunConfig(), field):
-            raise ConfigError(f"run.{field}: has no effect in a study, which takes it from {instead}; set {instead}")
+    refuse_without_effect(config.run, {"strategy": "strategies", "seed": "seeds", "name": "name"})
     return config
 
 
@@ -240,7 +237,7 @@ def _runs_named(store: Store, name: str) -> list[RunConfig]:
     Raises:
         StoreError: there is neither.
     """
-    from raylab.report.aggregate import study_config
+    from raylab.store.studies import study_config
 
     studies = store.list("studies")
     for other in studies if name not in studies else ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
@@ -22,7 +22,7 @@ from raylab.config import (
     TrainingConfig,
 )
 from raylab.errors import ConfigError, RaylabError, StoreError
-from raylab.settings import absolute_paths, parse, read_preset
+from raylab.settings import absolute_paths, nearest, parse, presets, read_preset
 
 Options = TypeVar("Options", bound="Experiment")
 
@@ -112,13 +112,40 @@ def studies(model: type[Options], args: Sequence[str], prog: str, description: s
         ConfigError: an option is unknown or does not fit; `--resume` finds no study.
     """
     first = parse(model, args, prog, description)
+    refuse_without_effect(first.run, {"storage": "--storage", "seed": "--seeds", "strategy": "--strategies"})
     if first.smoke:
         # Generated scenes are no data set of the list, so one study stands for all.
         return [first.study(0)]
     if first.root and len(first.root) != len(first.data):
         raise ConfigError(f"--root: {len(first.root)} folders for the data sets {', '.join(first.data)}; give one each")
+    _check_names(first)
     options = [parse(model, args, prog, default=read_preset(model, name)) for name in first.data]
     return [one.study(place) for place, one in enumerate(options)]
+
+
+def _check_names(options: Experiment) -> None:
+    if not options.data:
+        raise ConfigError(f"--data: name at least one of {', '.join(presets())}")
+    for name in options.data:
+        if name not in presets():
+            raise ConfigError(
+                f"--data: no data set {name!r}{nearest(name, presets())}; there are {', '.join(presets())}"
+            )
+
+
+def refuse_without_effect(run: RunConfig, instead: Mapping[str, str]) -> None:
+    """Refuse a field of a study's `run` that each run of the grid gets from elsewhere.
+
+    Args:
+        run: what all runs share.
+        instead: by field, what sets it.
+
+    Raises:
+        ConfigError: names the field and what to set.
+    """
+    for field, setting in instead.items():
+        if getattr(run, field) != getattr(RunConfig(), field):
+            raise ConfigError(f"run.{field}: has no effect in a study, which takes it from {setting}; set {setting}")
 
 
 def main(model: type[Experiment], description: str | None) -> None:

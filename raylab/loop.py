@@ -94,7 +94,7 @@ class Loop:
             self.progress.round_index = t
             self.select(t)
             self.train(t)
-            if t < last:
+            if t < last and self.run_store.round(t + 1).record("select") is None:
                 self.score(t, self.acquisition.maps, self.acquisition.needs_features)
 
     def select(self, t: int) -> None:
@@ -152,14 +152,20 @@ class Loop:
 
     def score(self, t: int, maps: Sequence[str], features: bool) -> None:
         """Score every region of the pool under M_t, where the strategy asks for it."""
-        scores = self.run_store.scores(t)
-        done = scores.record("score")
-        if not (maps or features) or (done and set(maps) <= set(done["maps"]) and done["features"] >= features):
+        if not (maps or features):
             return
-        job = scoring_job(self.config, self.grid, len(self.dataset.classes), maps, features)
-        table, cost = self.stages.score(job, self.run_store.round(t), self.progress)
-        record = {"maps": list(maps), "features": features, **cost}
-        scores.commit("score", record, {REGIONS: with_regions(table, self.grid)})
+        scores = self.run_store.scores(t)
+        # A round 0 is shared: another driver may score it for other strategies at this moment.
+        with self.run_store.store.lock(f"score {scores.prefix}"):
+            done = scores.record("score") or {"maps": [], "features": False}
+            if set(maps) <= set(done["maps"]) and done["features"] >= features:
+                return
+            # What another strategy had scored stays.
+            maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
+            job = scoring_job(self.config, self.grid, len(self.dataset.classes), maps, features)
+            table, cost = self.stages.score(job, self.run_store.round(t), self.progress)
+            record = {"maps": maps, "features": features, **cost}
+            scores.commit("score", record, {REGIONS: with_regions(table, self.grid)})
         self.progress("committed", 1, 1, "pool scored")
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
@@ -189,12 +195,10 @@ def commit_training(
     """
     if round_store.record("train") is not None:
         return
-    members = range(job.training.ensemble)
-    for member in members[1:]:
-        if round_store.record(f"member-{member}") is None:
-            name = model_name(member)
-            round_store.commit(f"member-{member}", stages.train(job, round_store, progress, member), adopt=(name,))
+    others = [_member(round_store, job, stages, progress, member) for member in range(1, job.training.ensemble)]
     record = stages.train(job, round_store, progress)
+    for cost in ("seconds_train", "seconds_evaluate"):
+        record[cost] += sum(other[cost] for other in others)
     matrix = np.array(record["confusion"], np.int64)
     scores = [None if np.isnan(score) else float(score) for score in iou_per_class(matrix)]
     record |= {
@@ -205,6 +209,17 @@ def commit_training(
     }
     round_store.commit("train", record, adopt=(MODEL,))
     progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} %")
+
+
+def _member(
+    round_store: RoundStore, job: TrainingJob, stages: Stages, progress: Progress, member: int
+) -> dict[str, Any]:
+    """Train a further member of the ensemble, unless that is done."""
+    step = f"member-{member}"
+    if (record := round_store.record(step)) is None:
+        record = stages.train(job, round_store, progress, member)
+        round_store.commit(step, record, adopt=(model_name(member),))
+    return record
 
 
 def pool_regions(

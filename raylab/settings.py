@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.errors import ConfigError
+from raylab.filesystem import absolute
 from raylab.tracking.address import tracking_uri
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -73,7 +74,7 @@ def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Mo
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
     if preset := values.pop("preset", None):
-        default = read_preset(model, preset, default)
+        default = read_preset(model, str(preset), default)
     if problems := list(_unknown_keys(model, values)):
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     try:
@@ -162,25 +163,21 @@ def absolute_paths(config: Model) -> Model:
     if isinstance(config, StudyConfig):
         return config.model_copy(update={"run": absolute_paths(config.run)})
     if isinstance(config, DataConfig):
-        return config.model_copy(update={"root": config.root and _absolute(config.root)})
+        return config.model_copy(update={"root": config.root and absolute(config.root)})
     if isinstance(config, RunConfig):
         weights = config.model.weights
         if weights not in ("imagenet", "random") and not weights.startswith("hub:"):
-            weights = _absolute(weights)
+            weights = absolute(weights)
         return config.model_copy(
             update={
                 "data": absolute_paths(config.data),
                 "pretraining": config.pretraining.model_copy(update={"data": absolute_paths(config.pretraining.data)}),
                 "model": config.model.model_copy(update={"weights": weights}),
-                "storage": _absolute(config.storage),
+                "storage": absolute(config.storage),
                 "tracking": config.tracking and tracking_uri(config.tracking),
             }
         )
     return config
-
-
-def _absolute(path: str) -> str:
-    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _unknown_keys(model: type[BaseModel], values: dict[str, Any], place: str = "") -> Iterable[str]:

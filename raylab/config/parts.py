@@ -84,7 +84,8 @@ class ModelConfig(Frozen):
     channels: Positive = 256
     """Channels of the ASPP and the decoder: also the dimension of the region features."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the decoder's channels dropped in training, and in the stochastic passes of BALD and vote entropy."""
+    """Share of the activations dropped before the classifier, and after DeepLabv3+'s ASPP: in training, and in the
+    stochastic passes of BALD and vote entropy."""
 
 
 class TrainingConfig(Frozen):
@@ -131,7 +132,7 @@ class PretrainingConfig(Frozen):
     iterations: NonNegative = 0
     """Optimiser steps; 0: none, every round starts from `model.weights` itself."""
     data: DataConfig = DataConfig(name="gta5")
-    """The other data set; where its classes have the same names, the head is taken over too."""
+    """The other data set; the decoder is taken over too, and the classifier where there are as many classes."""
 
 
 class ScoringConfig(Frozen):
@@ -146,7 +147,7 @@ class ScoringConfig(Frozen):
 
 
 class BudgetConfig(Frozen):
-    """How many regions each round labels."""
+    """How much each round labels."""
 
     unit: Literal["regions", "pixels", "clicks"] = "regions"
     """What a budget counts; clicks are those of drawing polygons, estimated from the masks (docs/definitions.md)."""

@@ -66,7 +66,17 @@ class RunConfig(Frozen):
         dump = self.decisive()
         for name in ("iterations", "epochs", "ensemble"):
             dump["training"].pop(name)
-        return _digest({key: dump[key] for key in ("pretraining", "model", "training")})
+        return _digest({key: dump[key] for key in ("pretraining", "model", "training")} | self._norms())
+
+    def supervised_identity(self) -> str:
+        """12 hexadecimal digits over what decides a training on all masks, but for its iterations."""
+        dump = self.decisive()
+        dump["training"].pop("ensemble")
+        return _digest({key: dump[key] for key in ("data", "pretraining", "model", "training", "seed")} | self._norms())
+
+    def _norms(self) -> dict[str, int]:
+        """The size of the batches in which batch norm is measured, where it is."""
+        return {"norm_batch": self.scoring.batch_size} if self.training.norm_images else {}
 
     def round0_identity(self) -> str:
         """12 hexadecimal digits over what decides round 0: every strategy of a (data set, N, seed) shares it."""

@@ -42,18 +42,15 @@ class FPN(Segmenter):
         self.classifier = nn.Conv2d(config.channels, n_classes, 1)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See `Segmenter.encode`; the last entry tells the size before padding."""
+        """See `Segmenter.encode`: the pyramid too, since only the classifier's input is dropped."""
         height, width = images.shape[2:]
         padded = F.pad(images, (0, -width % _STRIDES[-1], 0, -height % _STRIDES[-1]))
-        size = torch.tensor([-(-height // STRIDE), -(-width // STRIDE)])
-        return (*self.backbone(padded), size)
+        features: Tensor = self.decoder(self.backbone(padded))
+        return (features[:, :, : -(-height // STRIDE), : -(-width // STRIDE)],)
 
     def decode(self, encoded: tuple[Tensor, ...], stochastic: bool) -> Tensor:
         """See `Segmenter.decode`."""
-        *pyramid, size = encoded
-        height, width = size.tolist()
-        features: Tensor = self.decoder(pyramid)
-        return features[:, :, :height, :width]
+        return encoded[0]
 
     def logits(self, features: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
         """See `Segmenter.logits`; a cell is 4 x 4 pixels, also where the image ends within it."""

@@ -58,7 +58,7 @@ class Segmenter(nn.Module):
         raise NotImplementedError
 
     def decode(self, encoded: tuple[Tensor, ...], stochastic: bool) -> Tensor:
-        """(B, channels, h, w) decoder features; `stochastic` drops channels."""
+        """(B, channels, h, w) decoder features; `stochastic` drops within the decoder, where the architecture does."""
         raise NotImplementedError
 
     def freeze_backbone(self) -> None:

@@ -52,7 +52,9 @@ def load_weights(model: Segmenter, name: str, weights: str) -> str:
     target: nn.Module = model
     if whole:
         own = model.state_dict()
-        state = {k: v for k, v in state.items() if not k.startswith("classifier.") or own[k].shape == v.shape}
+        state = {
+            k: v for k, v in state.items() if not k.startswith("classifier.") or (k in own and own[k].shape == v.shape)
+        }
     else:
         target = model.backbone
     try:

@@ -1,4 +1,4 @@
-"""What every region shape offers: ids, boxes, location and pixels. Nothing above this package asks for the shape.
+"""What every region shape offers: ids, boxes, location and pixels. Selection never asks for the shape.
 
 Plain NumPy; imports neither torch, Ray nor MLflow.
 """

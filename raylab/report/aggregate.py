@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from pydantic import ValidationError
-
 from raylab.config import RunConfig, StudyConfig
-from raylab.errors import StoreError
 from raylab.store import RoundStore, RunStore, Store
-from raylab.store.studies import study_path
+from raylab.store.studies import study_config, study_path
 
 STAGES = ("train", "evaluate", "score", "select")
 UNITS = {"regions": "labelled regions", "pixels": "labelled pixels", "clicks": "clicks"}
@@ -184,28 +181,6 @@ def read_study(store: Store, name: str) -> Study:
     )
 
 
-def study_config(store: Store, name: str) -> StudyConfig:
-    """The configuration of a study that was begun.
-
-    Args:
-        store: of the results.
-        name: of the study.
-
-    Raises:
-        StoreError: there is no such study, or its configuration is not readable by this raylab.
-    """
-    path = study_path(name)
-    if not store.exists(path):
-        there = [other for other in store.list("studies") if store.exists(study_path(other))]
-        known = f"studies there: {', '.join(there)}" if there else "no study lies under this storage root"
-        raise StoreError(f"{store.place(path)} is missing; {known}")
-    try:
-        return StudyConfig(**store.read_json(path)["config"])
-    except (ValidationError, KeyError, TypeError) as error:
-        reason = str(error).replace("\n", " ")
-        raise StoreError(f"{store.place(path)} is no study of this version of raylab ({reason})") from None
-
-
 def by_budget(study: Study) -> list[list[tuple[Curve, CurvePoint]]]:
     """Points of all curves, grouped by round-like budget: region size first, then budget."""
     groups: dict[tuple[int, int], list[tuple[Curve, CurvePoint]]] = defaultdict(list)
@@ -219,7 +194,7 @@ def _read_run(store: Store, config: RunConfig) -> RunResult:
     run_store = RunStore(store, config)
     points = []
     for index in range(len(config.budget.rounds) + 1):
-        point = _read_point(run_store.round(index), config, index)
+        point = _read_point(run_store, index)
         if point is None:
             break
         points.append(point)
@@ -228,7 +203,8 @@ def _read_run(store: Store, config: RunConfig) -> RunResult:
     return RunResult(config, tuple(points), fingerprint)
 
 
-def _read_point(round_store: RoundStore, config: RunConfig, index: int) -> Point | None:
+def _read_point(run_store: RunStore, index: int) -> Point | None:
+    config, round_store = run_store.config, run_store.round(index)
     select, train = round_store.record("select"), round_store.record("train")
     if select is None or train is None:
         return None
@@ -236,7 +212,9 @@ def _read_point(round_store: RoundStore, config: RunConfig, index: int) -> Point
     seconds = {"train": train["seconds_train"], "evaluate": train["seconds_evaluate"], "select": select["seconds"]}
     acquisition = config.strategy.acquisition()
     # Round 0 is shared: its scores may be there for another strategy's sake.
-    if (acquisition.needs_uncertainty or acquisition.needs_features) and (score := round_store.record("score")):
+    if (acquisition.needs_uncertainty or acquisition.needs_features) and (
+        score := run_store.scores(index).record("score")
+    ):
         records["score"], seconds["score"] = score, score["seconds"]
     return Point(
         round=index,

@@ -20,7 +20,7 @@ from raylab.regions import RegionGrid, Regions
 from raylab.regions.table import PREDICTED_CLASS, region_table
 from raylab.scoring.pooling import label_means, region_means
 from raylab.scoring.uncertainty import COMMITTEE_MAPS, UNCERTAINTIES, Committee
-from raylab.training.step import autocast, to_input
+from raylab.training.step import autocast, seeded, to_input
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,8 @@ class Predictor:
                 known = encoded if member == 0 else model.encode(model.normalise(x))
             for t in range(self.job.passes):
                 # A pass is a function of (run, images, member, t), whichever actor computes it and however often.
-                state = np.random.SeedSequence([self.job.seed, indices[0], member, t]).generate_state(1)
-                devices = [self.device] if self.device.type == "cuda" else []
-                with torch.random.fork_rng(devices), autocast(self.device, self.job.precision):
-                    torch.manual_seed(int(state[0]))
+                key = [self.job.seed, indices[0], member, t]
+                with seeded(self.device, key), autocast(self.device, self.job.precision):
                     features = model.drop(model.decode(known, stochastic=True), stochastic=True)
                     committee.add(model.logits(features, size))
         return committee

@@ -55,6 +55,12 @@ class Store:
         self.uri = uri
         self._open(create=False)
 
+    def for_ray(self, path: str) -> dict[str, Any]:
+        """A folder as Ray's configurations take it; a URI's options are known to its file system only."""
+        if "?" in self.uri:
+            return {"storage_path": self._full(path), "storage_filesystem": self.fs}
+        return {"storage_path": self.place(path)}
+
     @property
     def local(self) -> Path | None:
         """The root as a local folder, or None where it is none."""
@@ -62,7 +68,8 @@ class Store:
 
     def place(self, path: str) -> str:
         """What to tell a person: where a relative path lies."""
-        return f"{self.uri.rstrip('/')}/{path}"
+        base, mark, options = self.uri.partition("?")
+        return f"{base.rstrip('/')}/{path}{mark}{options}"
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder is there."""
@@ -169,5 +176,6 @@ class Store:
 def open_at(place: str) -> tuple[Store, str]:
     """The folder that a file at a path or URI lies in, and its name there."""
     scheme, found, path = place.partition("://")
-    folder, slash, name = (path if found else place).rpartition("/")
-    return Store(f"{scheme}://{folder}" if found else folder or slash or ".", create=False), name
+    path, mark, options = path.partition("?") if found else (place, "", "")
+    folder, slash, name = path.rpartition("/")
+    return Store(f"{scheme}://{folder}{mark}{options}" if found else folder or slash or ".", create=False), name

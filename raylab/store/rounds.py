@@ -68,7 +68,7 @@ class RoundStore:
         """Write a step's files, then its manifest.
 
         Args:
-            step: one of `STEPS`.
+            step: one of `STEPS`, or the training of a further member of an ensemble.
             record: plain JSON values.
             tables: to be written as Parquet, by name.
             adopt: names of files of this round that workers have already written.
@@ -118,17 +118,8 @@ class RunStore:
             MismatchError: names the field that differs.
         """
         round0 = {"data_fingerprint": data_fingerprint}
-        self._same_or_new(self.round(0).path("data.json"), round0)
-        self._same_or_new(f"{self.folder}/run.json", {"config": self.config.decisive(), **round0})
-
-    def _same_or_new(self, path: str, now: dict[str, Any]) -> None:
-        if not self.store.exists(path):
-            self.store.write_json(path, now)
-        elif field := first_difference(self.store.read_json(path), now):
-            raise MismatchError(
-                f"{self.store.place(path)}: {field[0]} was {field[1]!r} when this run began and is {field[2]!r} now; "
-                "restore it, or choose another storage root"
-            )
+        same_or_new(self.store, self.round(0).path("data.json"), round0)
+        same_or_new(self.store, f"{self.folder}/run.json", {"config": self.config.decisive(), **round0})
 
     def ledger(self, rounds: int) -> pa.Table:
         """The picks of rounds 0 .. rounds - 1, in order."""
@@ -142,6 +133,21 @@ class RunStore:
         """How many rounds have a trained and evaluated model."""
         total = len(self.config.budget.rounds) + 1
         return next((i for i in range(total) if self.round(i).record("train") is None), total)
+
+
+def same_or_new(store: Store, path: str, now: dict[str, Any]) -> None:
+    """Write down what something is made of, or check that it is what lies there.
+
+    Raises:
+        MismatchError: names the field that differs.
+    """
+    if not store.exists(path):
+        store.write_json(path, now)
+    elif field := first_difference(store.read_json(path), now):
+        raise MismatchError(
+            f"{store.place(path)}: {field[0]} was {field[1]!r} when this began and is {field[2]!r} now; "
+            "restore it, or choose another storage root"
+        )
 
 
 def first_difference(then: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:

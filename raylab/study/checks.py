@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raylab.config import ComputeConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
-from raylab.errors import ConfigError, ResourceError
+from raylab.errors import ConfigError, DataError, ResourceError
 from raylab.loop import check_budget
 from raylab.models import build_model
 from raylab.regions import RegionGrid
@@ -31,16 +31,34 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
         BudgetError: the pool is smaller than the budget.
         ResourceError: a stage holds more than there is.
     """
+    check_grid(config)
     runs = config.runs()
-    if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
-        raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
     dataset = open_dataset(config.run.data)
     for run in {run.regions.size: run for run in [*runs, *[config.run] * config.supervised]}.values():
         # Of superpixels, which are not computed for a check, there are about as many as tiles.
         check_budget(run, RegionGrid(dataset.image_sizes("train"), run.regions.size))
-    _check_committee(config.run, runs)
     if config.run.pretraining.iterations:
-        open_dataset(config.run.pretraining.data)
+        try:
+            open_dataset(config.run.pretraining.data)
+        except DataError as error:
+            raise DataError([line.replace("data.root", "pretraining.data.root") for line in error.problems]) from None
+    if cpus is not None:
+        check_resources(config.run.compute, cpus, gpus or 0)
+    return build_model(config.run.model, len(dataset.classes), seed=0).weights_source
+
+
+def check_grid(config: StudyConfig) -> None:
+    """Find the mistakes that need no data.
+
+    Args:
+        config: of the study.
+
+    Raises:
+        ConfigError: the name, a strategy or a number cannot work.
+    """
+    if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
+        raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
+    _check_committee(config.run, config.runs())
     compute, training = config.run.compute, config.run.training
     if training.batch_size < max(2, compute.workers):
         raise ConfigError(
@@ -50,9 +68,6 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
     low, high = training.scale
     if not 0 < low <= high:
         raise ConfigError(f"training.scale: ({low}, {high}) is no range of positive factors")
-    if cpus is not None:
-        check_resources(compute, cpus, gpus or 0)
-    return build_model(config.run.model, len(dataset.classes), seed=0).weights_source
 
 
 def _check_committee(run: RunConfig, runs: Sequence[RunConfig]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from raylab.config import RunConfig
 from raylab.study.services import Notice
 
 _EVERY = 10.0
@@ -15,12 +14,12 @@ class Console:
     """Turns notices into lines.
 
     Args:
-        runs: by label.
+        name_of: gives a task's name for a person.
         say: takes a line.
     """
 
-    def __init__(self, runs: Mapping[str, RunConfig], say: Callable[[str], None]) -> None:
-        self.runs = runs
+    def __init__(self, name_of: Callable[[str], str], say: Callable[[str], None]) -> None:
+        self.name_of = name_of
         self.say = say
         self.start = time.monotonic()
         self._said: dict[str, tuple[str, float]] = {}
@@ -36,15 +35,6 @@ class Console:
         self._said[notice.run] = (key, now)
         seconds = int(now - self.start)
         self.say(f"[{seconds // 60:3d}:{seconds % 60:02d}] {self.name_of(notice.run):<32} {self._what(notice)}")
-
-    def name_of(self, task: str) -> str:
-        """A task as a person would call it."""
-        label = task.removeprefix("round0:")
-        if label not in self.runs:
-            return {"supervised": "fully supervised", "pretrained": "pre-training"}.get(task.partition("/")[0], task)
-        run = self.runs[label]
-        place = f"N{run.regions.size} seed {run.seed}"
-        return f"all strategies {place}" if task != label else f"{run.strategy.label} {place}"
 
     def _what(self, notice: Notice) -> str:
         if notice.stage in ("done", "failed"):

@@ -17,7 +17,7 @@ from raylab.config import StudyConfig
 from raylab.errors import MismatchError, RaylabError
 from raylab.store import RunStore, Store
 from raylab.store.rounds import first_difference
-from raylab.store.studies import study_folder, study_path
+from raylab.store.studies import study_config, study_folder, study_path
 from raylab.study.checks import check_resources, check_study
 from raylab.study.console import Console
 from raylab.study.services import Board, Gate, start
@@ -108,7 +108,7 @@ def _open_study(store: Store, config: StudyConfig) -> None:
         "supervised": [supervised_folder(config)] if config.supervised else [],
     }
     if store.exists(path):
-        then = StudyConfig.model_validate(store.read_json(path)["config"])
+        then = study_config(store, config.name)
         # A study may grow by strategies, seeds and sizes; what all of its runs share may not change.
         if field := first_difference(then.run.decisive(), config.run.decisive()):
             raise MismatchError(
@@ -136,7 +136,7 @@ class _Driver:
         self.use_gpu = any(compute.device != "cpu" for compute in computes) and gpus > 0
         self.gate = start(Gate, cpus, gpus)
         self.board = start(Board)
-        self.console = Console(self.grid.runs, say)
+        self.console = Console(self.grid.name_of, say)
         self.failures: dict[str, str] = {}
         fit = cpus / max(max(c.training_cpus, c.scoring_cpus) for c in computes)
         if self.use_gpu:
@@ -153,7 +153,7 @@ class _Driver:
             self._sync()
             self.mirror.flush()
         if self.failures:
-            lines = [f"{self.console.name_of(task)}: {reason}" for task, reason in self.failures.items()]
+            lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
             done = sum(RunStore(self.store, run).finished() for run in self.grid.runs.values())
             lines.append(f"{done} of {len(self.grid.runs)} runs are finished; the same command goes on with the others")
             raise RunFailedError(lines, self.mirror)
@@ -183,6 +183,7 @@ class _Driver:
 
     def _tune(self, tasks: list[str]) -> tune.ResultGrid:
         task = Task(self.grid, self.store, self.gate, self.board, self.use_gpu)
+        folder = study_folder(self.configs[0].name)
         with tempfile.TemporaryDirectory() as scratch:
             # Trials keep nothing with Tune: a run goes on from what it committed to the store.
             tuner = tune.Tuner(
@@ -192,7 +193,7 @@ class _Driver:
                 tune_config=tune.TuneConfig(max_concurrent_trials=self.concurrent, reuse_actors=True),
                 run_config=tune.RunConfig(
                     name="tune",
-                    storage_path=scratch if self.store.local else self.store.place(study_folder(self.configs[0].name)),
+                    **({"storage_path": scratch} if self.store.local else self.store.for_ray(folder)),
                     failure_config=tune.FailureConfig(max_failures=3),
                     callbacks=[_Silent()],
                     verbose=0,

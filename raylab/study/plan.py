@@ -16,7 +16,7 @@ from raylab.data import open_dataset
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.store import RoundStore, RunStore, Store
-from raylab.study.checks import check_study
+from raylab.study.checks import check_grid, check_study
 from raylab.study.tasks import Grid
 from raylab.training.job import training_job
 
@@ -28,6 +28,8 @@ NOMINAL = {
     "gta5": (12403, 6382, 1052, 1914, 19),
 }
 """Training and validation images, height, width and classes of the official sets, for a plan without the data."""
+_TRAIN_AUG = 10582
+"""Images of SBD's list."""
 SUSTAINED = 1e13
 """Floating-point operations a second of a GPU that hours are estimated by: what separable convolutions leave of one."""
 _PROBE = 128
@@ -141,6 +143,7 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
     """
     pools = {config.run.data.key: _pool(config.run.data) for config in configs}
     for config in configs:
+        check_grid(config)
         if not pools[config.run.data.key].nominal:
             check_study(config)
     store = Store(configs[0].run.storage, create=False)
@@ -152,7 +155,8 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         needed.update(
             iterations=one.iterations, crops=one.iterations * batch, scored=one.images, evaluated=pool.val_images
         )
-        disk += one.row_bytes * RegionGrid(pool.sizes, one.run.regions.size).n_regions
+        if one.row_bytes:
+            disk += one.row_bytes * RegionGrid(pool.sizes, one.run.regions.size).n_regions
         if record := one.folder.record("train"):
             done += 1
             seconds.append(record["seconds_train"] / record["iterations"])
@@ -188,6 +192,8 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
 def _pool(data: DataConfig) -> Pool:
     if data.name in NOMINAL and data.root is None:
         images, val_images, height, width, n_classes = NOMINAL[data.name]
+        if data.train_list == "train_aug":
+            images = _TRAIN_AUG
         return Pool(np.tile(np.array([height, width], np.int32), (images, 1)), val_images, n_classes, True)
     dataset = open_dataset(data)
     return Pool(dataset.image_sizes("train"), len(dataset.image_names("val")), len(dataset.classes), False)
@@ -221,7 +227,7 @@ def _trainings(grid: Grid, store: Store, pools: dict[str, Pool]) -> Iterator[Tra
         job = training_job(config.run, regions, pool.n_classes, None, config.supervised_iterations)
         yield Training(RoundStore(store, folder), config.run, job.iterations, 0, 0)
     for run in grid.runs.values():
-        first = grid.firsts[run.round0_identity()].label == run.label
+        first = any(run is other for other in grid.firsts.values())
         for t in range(0 if first else 1, len(run.budget.rounds) + 1):
             yield from _round(grid, store, pools[run.data.key], run, t)
 

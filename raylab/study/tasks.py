@@ -18,17 +18,18 @@ from raylab.errors import RaylabError
 from raylab.loop import Loop, commit_training, labelled_share, pool_regions, pretrained_folder, pretrained_model
 from raylab.regions import RegionGrid
 from raylab.store import RoundStore, Store
+from raylab.store.rounds import same_or_new
 from raylab.study.services import BoardProgress, Notice
 from raylab.study.stages import RayStages
 from raylab.training.job import TrainingJob, training_job
 
-ROUND0 = "round0:"
-"""Before the label of a run: the task of computing the round 0 that it shares."""
+_ROUND0 = "round0:"
+"""Before the identity of a round 0: the task of computing it."""
 
 
 def supervised_folder(config: StudyConfig) -> str:
     """Where the fully supervised bound of the first seed lies."""
-    key = config.run.model_copy(update={"seed": config.seeds[0]}).round0_identity()
+    key = config.run.model_copy(update={"seed": config.seeds[0]}).supervised_identity()
     return f"supervised/{key}-{config.supervised_iterations or 'as-round'}"
 
 
@@ -41,7 +42,7 @@ class Grid:
     Attributes:
         runs: by label.
         pretrainings: configuration of a run, by the folder of the model that it starts from.
-        firsts: a run of each shared round 0, by the round's identity.
+        firsts: a run of each shared round 0, by the task that computes it.
         supervised: a study of each training on all masks, by its folder.
     """
 
@@ -51,21 +52,30 @@ class Grid:
         self.pretrainings = {pretrained_folder(run): run for run in starts if run.pretraining.iterations}
         self.firsts: dict[str, RunConfig] = {}
         for run in self.runs.values():
-            self.firsts.setdefault(run.round0_identity(), run)
+            self.firsts.setdefault(_ROUND0 + run.round0_identity(), run)
         self.supervised = {supervised_folder(config): config for config in configs if config.supervised}
 
     def phases(self, failed: set[str]) -> Sequence[list[str]]:
         """Tasks that need one another, in turn, without those that failed tasks make impossible."""
-        lost_starts = failed & set(self.pretrainings)
-        able = {
-            label: run
-            for label, run in self.runs.items()
-            if not (run.pretraining.iterations and pretrained_folder(run) in lost_starts)
-        }
-        firsts = [ROUND0 + run.label for run in self.firsts.values() if run.label in able]
-        lost_rounds = {key for key, run in self.firsts.items() if ROUND0 + run.label in failed}
-        last = [label for label, run in able.items() if run.round0_identity() not in lost_rounds]
-        return [list(self.pretrainings), firsts, [*self.supervised, *last]]
+
+        def able(run: RunConfig) -> bool:
+            return not (run.pretraining.iterations and pretrained_folder(run) in failed)
+
+        firsts = [task for task, run in self.firsts.items() if able(run)]
+        bounds = [folder for folder, config in self.supervised.items() if able(config.run)]
+        lost = {run.round0_identity() for task, run in self.firsts.items() if task in failed}
+        last = [label for label, run in self.runs.items() if able(run) and run.round0_identity() not in lost]
+        return [list(self.pretrainings), firsts, [*bounds, *last]]
+
+    def name_of(self, task: str) -> str:
+        """A task as a person would call it."""
+        if task in self.supervised:
+            return "fully supervised"
+        if task in self.pretrainings:
+            return "pre-training"
+        run = self.firsts.get(task) or self.runs[task]
+        who = "all strategies" if task in self.firsts else run.strategy.label
+        return f"{who} N{run.regions.size} seed {run.seed}"
 
     def sharing(self, run: RunConfig) -> list[RunConfig]:
         """The runs that have their round 0 in common with a run."""
@@ -112,9 +122,9 @@ class Task:
         elif task in self.grid.pretrainings:
             self._pretraining(task, progress)
         else:
-            run = self.grid.runs[task.removeprefix(ROUND0)]
-            loop = self._loop(run, task, progress)
-            if task.startswith(ROUND0):
+            first = self.grid.firsts.get(task)
+            loop = self._loop(first or self.grid.runs[task], task, progress)
+            if first:
                 self._first_round(loop, task, progress)
             else:
                 loop.run()
@@ -150,6 +160,7 @@ class Task:
         # The same for all seeds, as its folder is.
         run = run.model_copy(update={"data": run.pretraining.data, "seed": 0})
         dataset = open_dataset(run.data)
+        same_or_new(self.store, f"{folder}/data.json", {"data_fingerprint": dataset.fingerprint()})
         regions = RegionGrid(dataset.image_sizes("train"), 1)
         job = training_job(run, regions, len(dataset.classes), None, run.pretraining.iterations)
         self._train_alone(folder, run, job, progress, {})

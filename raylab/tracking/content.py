@@ -35,6 +35,7 @@ class Child:
         files: artifacts that do not change, by name.
         rounds: where its records lie.
         needs_scores: whether the score records of its rounds are its own.
+        scores: where that of round 0 lies.
         run_store: whose ledger becomes an artifact; None where there is none.
     """
 
@@ -44,7 +45,13 @@ class Child:
     files: dict[str, bytes]
     rounds: list[RoundStore]
     needs_scores: bool = False
+    scores: RoundStore | None = None
     run_store: RunStore | None = None
+
+    def record(self, t: int, step: str) -> dict[str, Any] | None:
+        """What a step of round t committed, or None where it is not done."""
+        place = self.scores if self.scores and step == "score" and t == 0 else self.rounds[t]
+        return place.record(step)
 
 
 @cache
@@ -98,6 +105,7 @@ def run_child(store: Store, run: RunConfig) -> Child:
             "config.yaml": yaml.safe_dump(dump, sort_keys=False).encode(),
         },
         rounds=[run_store.round(t) for t in range(len(run.budget.rounds) + 1)],
+        scores=run_store.scores(0),
         needs_scores=acquisition.needs_uncertainty or acquisition.needs_features,
         run_store=run_store,
     )
@@ -132,6 +140,8 @@ def metrics(step: str, record: Mapping[str, Any]) -> Iterator[tuple[str, float]]
     if step == "select":
         yield "labelled_pixels_percent", float(record["labelled_pixels"])
         yield "annotated_images", float(record["annotated_images"])
+        if "spent" in record:
+            yield "spent", float(record["spent"])
     if step == "train":
         yield "miou", float(record["miou"])
         yield from ((f"iou.{_key(name)}", float(iou)) for name, iou in record["iou"].items() if iou is not None)

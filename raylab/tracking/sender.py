@@ -145,7 +145,7 @@ class Sender:
         """Send the steps that are new."""
         for t, round_store in enumerate(child.rounds):
             for step in STEPS if child.needs_scores else STEPS[:2]:
-                if f"{t}/{step}" in state["sent"] or (record := round_store.record(step)) is None:
+                if f"{t}/{step}" in state["sent"] or (record := child.record(t, step)) is None:
                     continue
                 # The time of the commit, not of sending: a point sent twice is the same point, and MLflow keeps one.
                 when, regions = committed_ms(round_store, step) or 0, budget(round_store, record)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,7 +80,7 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
         model.freeze_backbone()
     crops = Crops(job, model.mean_colour.numpy())
     if workers > 1:
-        from raylab.models.norm import synchronise_batch_norm  # imports timm, see deeplab
+        from raylab.models.norm import synchronise_batch_norm  # imports timm, see segmenter
 
         model = synchronise_batch_norm(model, device)
     optimiser = _optimiser(model, job)
@@ -127,13 +128,23 @@ def _step(
     images = images.to(device, non_blocking=True)
     if job.training.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    with autocast(device, job.training.precision):
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    # Dropout of a step is the same whichever process computes it, and after a restart.
+    with seeded(device, [job.seed, 2, iteration, rank]), autocast(device, job.training.precision):
         logits = network(images)
     loss, mean = global_batch_loss(logits, masks.to(device, non_blocking=True).long())
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
     return mean
+
+
+@contextmanager
+def seeded(device: torch.device, key: Sequence[int]) -> Iterator[None]:
+    """Draw what torch draws at random from a key, and leave the global generators as they are."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        yield
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -58,7 +58,7 @@ def fit(
         # One name per round, for ever the same: that is how Ray Train finds the checkpoints after a kill.
         run_config=RunConfig(
             name="checkpoints",
-            storage_path=store.place(folder),
+            **store.for_ray(folder),
             failure_config=FailureConfig(max_failures=3),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),

@@ -87,9 +87,11 @@ def test_options_reach_every_part() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--data", "camvit"], "no preset 'camvit'; did you mean 'camvid'"),
+        (["--data", "camvit"], "--data: no data set 'camvit'; did you mean 'camvid'"),
         (["--root", "/a", "/b"], "--root: 2 folders for the data sets cityscapes"),
         (["--seeds", "-1"], "seeds"),
+        (["--run.storage", "/a"], "run.storage: has no effect in a study, which takes it from --storage"),
+        (["--data"], "--data: name at least one of camvid"),
     ],
 )
 def test_mistakes_are_named(args: list[str], message: str) -> None:

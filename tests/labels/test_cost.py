@@ -53,6 +53,11 @@ def test_what_lies_outside_the_region_costs_nothing() -> None:
     assert polygon_clicks(mask, corner) >= 4
 
 
+def test_a_region_may_be_one_pixel_wide() -> None:
+    assert polygon_clicks(np.array([[0, 0, 1, 1]], np.uint8), np.ones((1, 4), bool)) >= 2
+    assert polygon_clicks(np.array([[3], [3]], np.uint8), np.ones((2, 1), bool)) == 1
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     costs=st.lists(st.integers(0, 9), min_size=1, max_size=60),
@@ -82,4 +87,3 @@ def test_prices_by_unit() -> None:
         window = dataset.read_mask("train", region // 12)[top : top + height, left : left + width]
         expected.append(polygon_clicks(window, np.ones(window.shape, bool)))
     assert clicks(ids).tolist() == expected
-    assert clicks.usual == np.mean(expected)

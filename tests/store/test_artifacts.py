@@ -176,3 +176,9 @@ def test_a_lock_is_held_by_one_process_and_given_back_with_its_death(tmp_path: P
 def test_an_object_store_has_no_lock_to_wait_for() -> None:
     with Store("memory://locks").lock("a task"), Store("memory://locks").lock("a task"):
         pass
+
+
+def test_a_place_below_a_uri_with_options_is_an_address() -> None:
+    store = Store.__new__(Store)
+    store.uri = "s3://bucket/raylab?endpoint_override=host:9000&scheme=http"
+    assert store.place("a/b.json") == "s3://bucket/raylab/a/b.json?endpoint_override=host:9000&scheme=http"

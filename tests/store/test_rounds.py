@@ -109,9 +109,7 @@ def test_open_again_with_the_same_data_and_other_workers(store):
 @pytest.mark.parametrize("strategy", ["entropy+spatial", "random"])
 def test_other_data_is_refused_also_by_a_strategy_that_would_share_round_0(store, strategy):
     RunStore(store, tiny_run(strategy="entropy+spatial")).open("abc")
-    with pytest.raises(
-        MismatchError, match="data_fingerprint was 'abc' when this run began and is 'xyz' now"
-    ) as caught:
+    with pytest.raises(MismatchError, match="data_fingerprint was 'abc' when this began and is 'xyz' now") as caught:
         RunStore(store, tiny_run(strategy=strategy)).open("xyz")
     assert "restore it, or choose another storage root" in str(caught.value).replace("\n", " ")
     assert not store.exists(f"{RunStore(store, tiny_run(strategy='random')).folder}/run.json")
