@@ -109,7 +109,11 @@ def _measure_norms(model: nn.Module, crops: Crops, job: TrainingJob, device: tor
 
     # Spread over the labelled images, which are sorted by name and so by sequence.
     places = np.linspace(0, len(crops.images) - 1, min(job.training.norm_images, len(crops.images))).astype(np.int64)
-    batches = image_batches(crops.dataset, "train", crops.images[places], job.eval_batch)
+    found = image_batches(crops.dataset, "train", crops.images[places], job.eval_batch)
+    # The image's mean, a branch of the ASPP, has no variance over one image; with no other batch the averages stay.
+    batches = [batch for batch in found if len(batch) > 1]
+    if not batches:
+        return
     inputs = (to_input([crops.dataset.read_image("train", i) for i in batch], device) for batch in batches)
     measure_batch_norm(model, inputs, autocast(device, job.training.precision))
 

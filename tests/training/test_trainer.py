@@ -78,6 +78,15 @@ def test_training_in_process_equals_one_ray_worker_bitwise(tmp_path: Path) -> No
     assert none["confusion"] == one["confusion"]
 
 
+@pytest.mark.parametrize("images", [1, 3, 4])
+def test_norms_are_measured_whatever_number_of_images_is_labelled(images: int) -> None:
+    config = tiny_run()  # batches of three images, 24 regions an image
+    training = config.training.model_copy(update={"norm_images": 8, "iterations": 2})
+    job = job_of(config.model_copy(update={"training": training}), 24 * np.arange(images))
+    trained = train(job, torch.device("cpu"), lambda *_: None)
+    assert all(torch.isfinite(tensor).all() for tensor in trained.model.state_dict().values())
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_resumed_training_equals_an_uninterrupted_one_bitwise(dropout: float) -> None:
     job = job_of(tiny_run(model=ModelConfig(weights="random", channels=16, dropout=dropout)), np.arange(0, 192, 5))
