@@ -197,8 +197,9 @@ def commit_training(
         return
     others = [_member(round_store, job, stages, progress, member) for member in range(1, job.training.ensemble)]
     record = stages.train(job, round_store, progress)
-    for cost in ("seconds_train", "seconds_evaluate"):
-        record[cost] += sum(other[cost] for other in others)
+    for other in others:
+        for cost in ("seconds_train", "seconds_evaluate"):
+            record[cost] += other[cost]
     matrix = np.array(record["confusion"], np.int64)
     scores = [None if np.isnan(score) else float(score) for score in iou_per_class(matrix)]
     record |= {
