@@ -106,8 +106,8 @@ class Loop:
         table = None
         if t and (self.acquisition.maps or self.acquisition.needs_features):
             table = self.run_store.store.read_table(self.run_store.scores(t - 1).path(REGIONS))
-        allowance = sum(self.budgets[: t + 1]) - self._spent(t)
-        batch = self._afford(t, table, allowance)
+        before = self._spent(t)
+        batch = self._afford(t, table, sum(self.budgets[: t + 1]) - before)
         terms = None if t == 0 else terms_of(batch.picks)
         names = self.dataset.image_names("train")
         ledger = ledger_table(self.grid, names, t, batch.picks.region_id, terms, batch.prices)
@@ -116,7 +116,7 @@ class Loop:
             raise BudgetError(
                 f"budget.initial: {self.budgets[0]} {self.config.budget.unit} pay for no region; raise it"
             )
-        spent = self._spent(t) + float(batch.prices.sum())
+        spent = before + float(batch.prices.sum())
         record = {**labelled_share(self.grid, labelled), "spent": spent, **batch.counts, **batch.cost}
         round_store.commit("select", record, {LEDGER: ledger})
         self.progress("committed", 1, 1, f"{record['labelled_regions']:,} regions labelled")
