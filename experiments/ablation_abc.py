@@ -24,7 +24,7 @@ class AblationAbc(Experiment):
     c_over_b: tuple[float, ...] = (0.5, 1, 1.5, 2)
     """With b / a = 2."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """Ratios; b / a = 2 with c / b = 1 is what Entropy+Spatial says without numbers."""
         triples = [(1, b, b) for b in self.b_over_a] + [(1, 2, 2 * c) for c in self.c_over_b]
         named = ["entropy+spatial" if (b, c) == (2, 2) else f"entropy+spatial,b={b:g},c={c:g}" for _, b, c in triples]

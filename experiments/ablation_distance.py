@@ -18,7 +18,7 @@ class AblationDistance(Experiment):
     name = "ablation-distance"
     paper = "Table II"
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """Both distances, with uncertainty and with features."""
         return ("entropy+spatial", "entropy+spatial-linear", "feature+spatial", "feature+spatial-linear")
 

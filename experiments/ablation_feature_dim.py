@@ -21,7 +21,7 @@ class AblationFeatureDim(Experiment):
     dimensions: tuple[int, ...] = (64, 128, 0)
     """After PCA; 0 is none."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """The strategies that see features; the preset's own dimension is what they say without a number."""
         dimensions = self.dimensions if not self.smoke else (4, run.scoring.pca, 0)
         changes = ["" if d == run.scoring.pca else f",pca={d}" for d in dimensions]

@@ -21,7 +21,7 @@ class AblationRegionSize(Experiment):
     factors: tuple[float, ...] = (0.5, 1, 2)
     """Region sizes in units of the preset's N."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """With and without the spatial term."""
         return ("random", "entropy", "entropy+spatial")
 

@@ -18,7 +18,7 @@ class AblationSetFunction(Experiment):
     name = "ablation-set-function"
     paper = "Table III"
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """Both set functions, with spatial and with feature distances."""
         return ("entropy+spatial", "entropy+spatial-maxsum", "entropy+feature", "entropy+feature-maxsum")
 

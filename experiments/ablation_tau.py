@@ -23,7 +23,7 @@ class AblationTau(Experiment):
     taus: tuple[float, ...] = (1, 2, 3, 4)
     """Radii in units of N."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """Radii beside two baselines; tau = N is what Entropy+Spatial says without a number."""
         radii = [tau * run.regions.size for tau in self.taus if tau != 1]
         swept = [f"entropy+spatial,tau={radius:g}" for radius in radii]

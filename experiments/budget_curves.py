@@ -24,7 +24,7 @@ class BudgetCurves(Experiment):
     data: tuple[str, ...] = ("cityscapes", "voc2012")
     """Data sets: presets of raylab, each with the paper's settings for it; one study each."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """The eight strategies of the paper."""
         return (
             "random", "entropy", "entropy+random", "core-set", "feature+spatial", "entropy+feature", "entropy+spatial",

@@ -24,7 +24,7 @@ class FixedBudget(Experiment):
     data: tuple[str, ...] = ("cityscapes-fpn",)
     """Data sets: presets of raylab, each with the paper's settings for it; one study each."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """BALD by MC dropout beside entropy."""
         return ("random", "bald", "entropy", "entropy+spatial")
 

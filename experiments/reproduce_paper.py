@@ -26,11 +26,11 @@ from budget_curves import BudgetCurves
 from fixed_budget import FixedBudget
 from selected_regions import SelectedRegions
 
-from raylab.cli import exit_cleanly
 from raylab.config import StudyConfig
-from raylab.errors import ConfigError
-from raylab.experiment import Experiment, launch, studies
-from raylab.settings import nearest, parse
+from raylab.config.load import nearest, parse
+from raylab.errors import ConfigError, exit_cleanly
+from raylab.experiment import Experiment, studies
+from raylab.launch import launch
 
 PARTS: dict[str, type[Experiment]] = {
     part.name: part

@@ -21,7 +21,7 @@ class SelectedRegions(Experiment):
 
     seeds: tuple[int, ...] = (0,)
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """Entropy with and without the two diversities."""
         return ("random", "entropy", "entropy+feature", "entropy+spatial")
 

@@ -25,19 +25,18 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the peers are shared with tests/benchmarks
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the peers are shared with benchmarks
 
 import matplotlib.pyplot as plt
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from benchmarks.peers import Cost, feature_peers, ours, public_peers, spatial_peers
+from benchmarks.pools import DIMENSIONS, pool
 from raylab import __version__
-from raylab.cli import exit_cleanly
-from raylab.errors import ConfigError
-from raylab.settings import parse
-from raylab.store import Store
-from tests.benchmarks.peers import Cost, feature_peers, ours, public_peers, spatial_peers
-from tests.benchmarks.pools import DIMENSIONS, pool
+from raylab.config.load import parse
+from raylab.errors import ConfigError, exit_cleanly
+from raylab.files import Store
 
 OBJECTIVES = ("entropy+spatial", "entropy+feature", "core-set")
 PAPER = {("entropy+spatial", 32_000): 322.0, ("entropy+feature", 32_000): 6350.0}
@@ -82,13 +81,13 @@ def measure(options: SelectionRuntime) -> tuple[list[dict[str, Any]], list[Cost]
     Raises:
         ConfigError: a row is larger than the pool.
     """
-    grid, u, features = pool(options.images, options.decay)
-    if max(options.rows) > grid.n_regions or min(options.rows) < 32:
-        raise ConfigError(f"rows: {options.rows} do not lie between 32 and the pool's {grid.n_regions} regions")
-    order = np.random.default_rng(1).permutation(grid.n_regions)
-    say(f"{grid.n_regions:,} regions, d = {DIMENSIONS}, one thread of {cpu_model()}")
+    regions, u, features = pool(options.images, options.decay)
+    if max(options.rows) > regions.n_regions or min(options.rows) < 32:
+        raise ConfigError(f"rows: {options.rows} do not lie between 32 and the pool's {regions.n_regions} regions")
+    order = np.random.default_rng(1).permutation(regions.n_regions)
+    say(f"{regions.n_regions:,} regions, d = {DIMENSIONS}, one thread of {cpu_model()}")
     say("timing the peers ...")
-    spatial = list(spatial_peers(grid, u, options.picks))
+    spatial = list(spatial_peers(regions, u, options.picks))
     feature = list(feature_peers(u, features, options.picks))
     public = list(public_peers(features, order[: min(options.rows) // 2], options.picks, say))
     peers = {"entropy+spatial": spatial, "entropy+feature": feature, "core-set": feature + public}
@@ -96,7 +95,7 @@ def measure(options: SelectionRuntime) -> tuple[list[dict[str, Any]], list[Cost]
     for objective in OBJECTIVES:
         for total in options.rows:
             k = total // 2
-            seconds, share, picks = ours(objective, grid, u, features, order[:k], k, options.repeat)
+            seconds, share, picks = ours(objective, regions, u, features, order[:k], k, options.repeat)
             row = {"objective": objective, "labelled_after": total, "labelled_before": k, "picks": k}
             paper = PAPER.get((objective, total)) if options.images == CITYSCAPES else None
             row |= {"paper_v100_seconds": paper, "ours_seconds": seconds}
@@ -161,7 +160,7 @@ def to_png(table: list[dict[str, Any]], title: str) -> bytes:
         panel.set(title=objective, xscale="log", yscale="log", xlabel="labelled regions after the round")
         panel.set_xticks([row["labelled_after"] for row in rows], [f"{row['labelled_after']:,}" for row in rows])
         panel.minorticks_off()
-        panel.grid(alpha=0.3)
+        panel.regions(alpha=0.3)
         panel.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)  # off the points
     panels[0].set_ylabel("seconds (dashed: extrapolated)")
     figure.suptitle(title)
@@ -220,7 +219,7 @@ def main(options: SelectionRuntime) -> None:
     title = f"Selection from {options.images * 128:,} regions, d = {DIMENSIONS}, one thread of {cpu_model()}"
     store.write_bytes(f"{name}.png", to_png(table, title))
     say("\n" + format_table(table))
-    say(f"Written: {store.place(name)}.{{csv,png,json}}")
+    say(f"Written: {store.uri_of(name)}.{{csv,png,json}}")
 
 
 if __name__ == "__main__":

@@ -6,21 +6,20 @@ Every option of a command can also come from a YAML file (`--config study.yaml`)
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from raylab import __version__
 from raylab.config import DataConfig, RunConfig, StrategyConfig, StudyConfig, parse_strategy
-from raylab.errors import ConfigError, DataError, RaylabError, StoreError, TrackingError
-from raylab.experiment import launch, refuse_without_effect
-from raylab.settings import absolute_paths, nearest, parse
+from raylab.config.load import absolute_paths, nearest, parse, refuse_without_effect
+from raylab.errors import ConfigError, DataError, RaylabError, StoreError, TrackingError, exit_cleanly
+from raylab.launch import launch
 
 if TYPE_CHECKING:
-    from raylab.store import Store
+    from raylab.files import Store
 
 
 def run(args: Sequence[str]) -> None:
@@ -55,8 +54,8 @@ def report(args: Sequence[str]) -> None:
 
 def status(args: Sequence[str]) -> None:
     """How far the runs of a study are: rounds done, and the mIoU of the last one."""
-    from raylab.store import RunStore
-    from raylab.store.studies import study_config
+    from raylab.runs import RunStore
+    from raylab.runs.studies import study_config
 
     store, name = _begun_study(args, status)
     for run_config in study_config(store, name).runs():
@@ -69,8 +68,8 @@ def status(args: Sequence[str]) -> None:
 
 def sync(args: Sequence[str]) -> None:
     """Send to MLflow what it does not have of studies; safe to repeat."""
-    from raylab.store import Store
-    from raylab.store.studies import study_config, study_path
+    from raylab.files import Store
+    from raylab.runs.studies import study_config, study_path
     from raylab.tracking import catch_up
 
     def read(
@@ -129,7 +128,7 @@ def pack(args: Sequence[str]) -> None:
 
 def strategies(args: Sequence[str]) -> None:
     """The acquisition strategies: their weights, distances and set functions."""
-    from raylab.selection import STRATEGIES
+    from raylab.acquisition import STRATEGIES
 
     tyro.cli(lambda: None, args=args, prog="raylab strategies", description=strategies.__doc__)
     print(f"{'strategy':<32} {'lambda_u':>8} {'lambda_f':>8} {'lambda_s':>8} {'random':>7}  distance   set function")
@@ -140,7 +139,7 @@ def strategies(args: Sequence[str]) -> None:
 
 def select(args: Sequence[str]) -> None:
     """The next regions by a region table and a labelled list, with every term: no training, no Ray."""
-    from raylab.selection.tool import select_to_file
+    from raylab.selection.files import select_to_file
 
     def read(
         regions: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REGIONS")],
@@ -169,8 +168,9 @@ def select(args: Sequence[str]) -> None:
 
 def replay(args: Sequence[str]) -> None:
     """The picks of past rounds, computed again from what is stored and compared with the ledger."""
-    from raylab.selection.tool import replay_runs
-    from raylab.store import Store
+    from raylab.files import Store
+    from raylab.pool import known_regions
+    from raylab.runs.replay import replay_runs
 
     def read(
         name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY|RUN")],
@@ -186,7 +186,7 @@ def replay(args: Sequence[str]) -> None:
             round: The one round to compare; when not given, all.
         """
         store = Store(storage, create=False)
-        return replay_runs(store, _runs_named(store, name), round, print)
+        return replay_runs(store, _runs_named(store, name), round, print, known_regions)
 
     if not tyro.cli(read, args=args, prog="raylab replay", description=replay.__doc__):
         raise SystemExit(1)
@@ -212,7 +212,7 @@ def _grid(args: Sequence[str], command: Command) -> StudyConfig:
 
 def _begun_study(args: Sequence[str], command: Command) -> tuple[Store, str]:
     """The storage root and the study that `report` and `status` are asked about."""
-    from raylab.store import Store
+    from raylab.files import Store
 
     def read(
         name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY]")] = StudyConfig().name,
@@ -237,7 +237,7 @@ def _runs_named(store: Store, name: str) -> list[RunConfig]:
     Raises:
         StoreError: there is neither.
     """
-    from raylab.store.studies import study_config
+    from raylab.runs.studies import study_config
 
     studies = store.list("studies")
     for other in studies if name not in studies else ():
@@ -252,25 +252,6 @@ def _study_of(config: RunConfig) -> StudyConfig:
     strategy = config.strategy
     values = ",".join([strategy.name, *(f"{k}={v!r}" for k, v in strategy.overrides().items())])
     return StudyConfig(name=config.name or config.label, run=config, strategies=(values,), seeds=(config.seed,))
-
-
-@contextmanager
-def exit_cleanly() -> Iterator[None]:
-    """Turn a `RaylabError` into its message on the standard error and its exit status, and a warning into a line."""
-    seen: set[str] = set()
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        if (line := f"warning: {message}") not in seen:
-            seen.add(line)
-            print(line, file=sys.stderr)
-
-    warnings.showwarning = show
-    try:
-        yield
-    except RaylabError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

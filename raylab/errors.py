@@ -6,7 +6,11 @@ status 2; anything else is a bug in raylab and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 
 class RaylabError(Exception):
@@ -53,3 +57,22 @@ class MismatchError(RaylabError):
 
 class TrackingError(RaylabError):
     """The MLflow tracking address cannot be used."""
+
+
+@contextmanager
+def exit_cleanly() -> Iterator[None]:
+    """Turn a `RaylabError` into its message on the standard error and its exit status, and a warning into a line."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if (line := f"warning: {message}") not in seen:
+            seen.add(line)
+            print(line, file=sys.stderr)
+
+    warnings.showwarning = show
+    try:
+        yield
+    except RaylabError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

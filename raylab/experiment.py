@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
@@ -21,8 +21,9 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.errors import ConfigError, RaylabError, StoreError
-from raylab.settings import absolute_paths, nearest, parse, presets, read_preset
+from raylab.config.load import nearest, parse, presets, read_preset, refuse_without_effect
+from raylab.errors import ConfigError
+from raylab.launch import launch
 
 Options = TypeVar("Options", bound="Experiment")
 
@@ -61,7 +62,7 @@ class Experiment(BaseModel):
     run: RunConfig = RunConfig()
     """What all runs share: the preset's, unless changed here (`--run.compute.workers 4`)."""
 
-    def grid(self, run: RunConfig) -> tuple[str, ...]:
+    def compared(self, run: RunConfig) -> tuple[str, ...]:
         """The strategies that are compared, given what all runs share."""
         raise NotImplementedError
 
@@ -91,7 +92,7 @@ class Experiment(BaseModel):
             name=f"{self.name}-{'smoke' if self.smoke else self.data[place]}",
             paper=self.paper,
             run=run,
-            strategies=self.strategies or self.grid(run),
+            strategies=self.strategies or self.compared(run),
             seeds=self.seeds[:1] if self.smoke else self.seeds,
             region_sizes=self.sizes(run),
             supervised=self.supervised,
@@ -133,21 +134,6 @@ def _check_names(options: Experiment) -> None:
             )
 
 
-def refuse_without_effect(run: RunConfig, instead: Mapping[str, str]) -> None:
-    """Refuse a field of a study's `run` that each run of the grid gets from elsewhere.
-
-    Args:
-        run: what all runs share.
-        instead: by field, what sets it.
-
-    Raises:
-        ConfigError: names the field and what to set.
-    """
-    for field, setting in instead.items():
-        if getattr(run, field) != getattr(RunConfig(), field):
-            raise ConfigError(f"run.{field}: has no effect in a study, which takes it from {setting}; set {setting}")
-
-
 def main(model: type[Experiment], description: str | None) -> None:
     """A script: read the options, run the studies to their reports, or print the plan.
 
@@ -155,84 +141,13 @@ def main(model: type[Experiment], description: str | None) -> None:
         model: of the experiment.
         description: the script's page, shown in the help.
     """
-    from raylab.cli import exit_cleanly
+    from raylab.errors import exit_cleanly
 
     with exit_cleanly():
         args = sys.argv[1:]
         prog = os.path.basename(sys.argv[0])
         options = parse(model, args, prog, description)
         launch(studies(model, args, prog, description), plan=options.plan, resume=options.resume)
-
-
-def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = False) -> None:
-    """Run studies, write their reports and say where everything lies; or only say what they would cost.
-
-    Args:
-        configs: of the studies; what they have in common is computed once.
-        plan: only print the plan.
-        resume: refuse to begin a study.
-
-    Raises:
-        RaylabError: a mistake in the configuration, or runs that failed; the others are in the reports.
-    """
-    from raylab.store import Store
-    from raylab.study import RunFailedError, plan_studies, run_studies
-
-    _refuse_relative(configs[0].run.storage)
-    configs = [absolute_paths(config) for config in configs]
-    if plan:
-        print("\n".join(plan_studies(configs).lines()))
-        return
-    if resume:
-        _refuse_new(Store(configs[0].run.storage, create=False), configs)
-    failure: RunFailedError | None = None
-    try:
-        mirror = run_studies(configs, say=lambda line: print(line, flush=True))
-    except RunFailedError as error:
-        failure, mirror = error, error.mirror
-    try:
-        _report(configs, mirror)
-    except RaylabError as error:
-        if failure is None:
-            raise
-        print("No report:", error)
-    if failure:
-        raise failure
-
-
-def _report(configs: Sequence[StudyConfig], mirror: Any) -> None:
-    from raylab.report import format_table, read_study, write_report
-    from raylab.store import Store
-    from raylab.tracking import ui_command
-
-    store = Store(configs[0].run.storage)
-    command = ui_command(mirror.uri)
-    for config in configs:
-        page = write_report(store, config.name, command, config.paper)
-        mirror.log_report(store, config.name)
-        print(f"\n{format_table(read_study(store, config.name))}\n")
-        print("Report: ", page)
-    print("Results:", store.uri)
-    print("MLflow: ", command)
-
-
-def _refuse_relative(storage: str) -> None:
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not ("://" in storage or os.path.isabs(storage)):
-        raise ConfigError(
-            f"storage: {storage!r} is relative to the job's working directory, which Ray deletes; "
-            "give an absolute folder or a URI"
-        )
-
-
-def _refuse_new(store: Any, configs: Sequence[StudyConfig]) -> None:
-    from raylab.store.studies import study_path
-
-    for config in configs:
-        if not store.exists(study_path(config.name)):
-            raise StoreError(
-                f"--resume: {store.place(study_path(config.name))} is missing, so there is no study {config.name!r} "
-                "to go on with; correct --storage, or leave --resume out to begin it"
-            )
 
 
 def smoke(run: RunConfig) -> RunConfig:

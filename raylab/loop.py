@@ -1,14 +1,12 @@
 """Algorithm 1: train on what is labelled, score the pool, select the next regions, have them labelled, repeat.
 
 Every step is committed before the next begins and skipped when it is found committed, so a run goes on where it
-stopped. How a step is computed (Ray Train, Ray Data, an actor) is the `Stages`' business.
+stopped. How a step is computed (Ray Train, Ray Data, an actor) is the `Backend`' business.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,20 +18,22 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError
+from raylab.files import Store
 from raylab.labels.cost import Prices, spend
+from raylab.pool import pool_regions
 from raylab.progress import Progress
-from raylab.regions import Regions, open_regions
+from raylab.regions import Regions
 from raylab.regions.table import ledger_table, with_regions
+from raylab.runs import RoundStore, RunStore
+from raylab.runs.rounds import LEDGER, MODEL, REGIONS, model_name
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, drawn, first_draw, interleave
-from raylab.selection.tool import terms_of
-from raylab.store import RoundStore, RunStore, Store
-from raylab.store.rounds import LEDGER, MODEL, REGIONS, model_name
+from raylab.selection.files import terms_of
 from raylab.training.job import TrainingJob, training_job
 from raylab.training.metrics import iou_per_class, mean_iou
 
 
-class Stages(Protocol):
+class Backend(Protocol):
     """How the three expensive steps are computed."""
 
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Stages(Protocol):
         ...
 
     def select(
-        self, grid: Regions, round_index: int, table: pa.Table | None, k: int
+        self, regions: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
         """The `k` regions that round `round_index` labels, given the region table of the round before."""
         ...
@@ -67,7 +67,7 @@ class Loop:
     Args:
         config: of the run.
         store: of the results.
-        stages: how steps are computed.
+        backend: how steps are computed.
         progress: told of every step.
 
     Raises:
@@ -75,17 +75,17 @@ class Loop:
         MismatchError: the run that lies there is of other data.
     """
 
-    def __init__(self, config: RunConfig, store: Store, stages: Stages, progress: Progress) -> None:
+    def __init__(self, config: RunConfig, store: Store, backend: Backend, progress: Progress) -> None:
         self.config = config
-        self.stages = stages
+        self.backend = backend
         self.progress = progress
         self.run_store = RunStore(store, config)
         self.dataset = open_dataset(config.data)
         self.run_store.open(self.dataset.fingerprint())
-        self.grid = pool_regions(config, self.dataset, store, progress)
+        self.regions = pool_regions(config, self.dataset, store, progress)
         self.acquisition = config.strategy.acquisition()
         self.budgets = (config.budget.initial, *config.budget.rounds)
-        self.prices = Prices(config.budget.unit, self.dataset, self.grid)
+        self.prices = Prices(config.budget.unit, self.dataset, self.regions)
 
     def run(self) -> None:
         """All rounds (Algorithm 1)."""
@@ -110,14 +110,14 @@ class Loop:
         batch = self._afford(t, table, sum(self.budgets[: t + 1]) - before)
         terms = None if t == 0 else terms_of(batch.picks)
         names = self.dataset.image_names("train")
-        ledger = ledger_table(self.grid, names, t, batch.picks.region_id, terms, batch.prices)
+        ledger = ledger_table(self.regions, names, t, batch.picks.region_id, terms, batch.prices)
         labelled = np.concatenate([self.labelled(t), batch.picks.region_id])
         if not len(labelled):
             raise BudgetError(
                 f"budget.initial: {self.budgets[0]} {self.config.budget.unit} pay for no region; raise it"
             )
         spent = before + float(batch.prices.sum())
-        record = {**labelled_share(self.grid, labelled), "spent": spent, **batch.counts, **batch.cost}
+        record = {**labelled_share(self.regions, labelled), "spent": spent, **batch.counts, **batch.cost}
         round_store.commit("select", record, {LEDGER: ledger})
         self.progress("committed", 1, 1, f"{record['labelled_regions']:,} regions labelled")
 
@@ -128,10 +128,10 @@ class Loop:
         def choose(k: int) -> NDArray[np.int64]:
             nonlocal picks, cost
             if t == 0:
-                picks = drawn(first_draw(self.grid, min(k, self.grid.n_regions), self.config.seed))
+                picks = drawn(first_draw(self.regions, min(k, self.regions.n_regions), self.config.seed))
                 cost = {"seconds": 0.0, "peak_memory": 0}
             else:
-                picks, cost = self.stages.select(self.grid, t, table, k)
+                picks, cost = self.backend.select(self.regions, t, table, k)
                 if self.config.budget.unit != "regions":
                     picks = interleave(picks, self.acquisition.random)
             return picks.region_id
@@ -147,8 +147,8 @@ class Loop:
     def train(self, t: int) -> None:
         """Train M_t on L_t from the pre-trained model, and evaluate it."""
         start = pretrained_model(self.config, self.run_store.store)
-        job = training_job(self.config, self.grid, len(self.dataset.classes), self.labelled(t + 1), start=start)
-        commit_training(self.run_store.round(t), job, self.dataset, self.stages, self.progress)
+        job = training_job(self.config, self.regions, len(self.dataset.classes), self.labelled(t + 1), start=start)
+        commit_training(self.run_store.round(t), job, self.dataset, self.backend, self.progress)
 
     def score(self, t: int, maps: Sequence[str], features: bool) -> None:
         """Score every region of the pool under M_t, where the strategy asks for it."""
@@ -162,10 +162,10 @@ class Loop:
                 return
             # What another strategy had scored stays.
             maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
-            job = scoring_job(self.config, self.grid, len(self.dataset.classes), maps, features)
-            table, cost = self.stages.score(job, self.run_store.round(t), self.progress)
+            job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
+            table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
             record = {"maps": maps, "features": features, **cost}
-            scores.commit("score", record, {REGIONS: with_regions(table, self.grid)})
+            scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
         self.progress("committed", 1, 1, "pool scored")
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
@@ -179,7 +179,7 @@ def commit_training(
     round_store: RoundStore,
     job: TrainingJob,
     dataset: SegmentationDataset,
-    stages: Stages,
+    backend: Backend,
     progress: Progress,
     budget: dict[str, Any] | None = None,
 ) -> None:
@@ -189,14 +189,14 @@ def commit_training(
         round_store: where the model and the record go.
         job: what to train.
         dataset: names the classes.
-        stages: how.
+        backend: how.
         progress: told of every step.
         budget: what to write down beside the results of a training that no selection precedes.
     """
     if round_store.record("train") is not None:
         return
-    others = [_member(round_store, job, stages, progress, member) for member in range(1, job.training.ensemble)]
-    record = stages.train(job, round_store, progress)
+    others = [_member(round_store, job, backend, progress, member) for member in range(1, job.training.ensemble)]
+    record = backend.train(job, round_store, progress)
     for other in others:
         for cost in ("seconds_train", "seconds_evaluate"):
             record[cost] += other[cost]
@@ -213,51 +213,14 @@ def commit_training(
 
 
 def _member(
-    round_store: RoundStore, job: TrainingJob, stages: Stages, progress: Progress, member: int
+    round_store: RoundStore, job: TrainingJob, backend: Backend, progress: Progress, member: int
 ) -> dict[str, Any]:
     """Train a further member of the ensemble, unless that is done."""
     step = f"member-{member}"
     if (record := round_store.record(step)) is None:
-        record = stages.train(job, round_store, progress, member)
+        record = backend.train(job, round_store, progress, member)
         round_store.commit(step, record, adopt=(model_name(member),))
     return record
-
-
-def pool_regions(
-    config: RunConfig, dataset: SegmentationDataset, store: Store, progress: Progress | None = None
-) -> Regions:
-    """The regions of a run's pool; superpixels are computed once, and opened after that.
-
-    Args:
-        config: of the run.
-        dataset: whose pool it is.
-        store: of the results.
-        progress: told of every image that is cut into superpixels.
-
-    Raises:
-        ConfigError: N is larger than an image.
-        BudgetError: the pool holds less than the budget.
-    """
-    with store.lock("regions") if config.regions.shape != "grid" else nullcontext():
-        regions = open_regions(config, dataset, store, progress)
-    check_budget(config, regions)
-    return regions
-
-
-def check_budget(config: RunConfig, regions: Regions) -> None:
-    """Whether a pool holds what a budget asks for.
-
-    Raises:
-        BudgetError: it does not.
-    """
-    budget = config.budget
-    held = {"regions": regions.n_regions, "pixels": regions.n_pixels}.get(budget.unit, math.inf)
-    if budget.total > held:
-        sides = f" of {config.regions.size} pixels" if budget.unit == "regions" else ""
-        raise BudgetError(
-            f"budget: {budget.total} {budget.unit} are to be labelled in all, but the pool of {config.data.name} "
-            f"holds {held}{sides}; lower budget.initial or budget.rounds"
-        )
 
 
 def pretrained_folder(config: RunConfig) -> str:
@@ -267,13 +230,13 @@ def pretrained_folder(config: RunConfig) -> str:
 
 def pretrained_model(config: RunConfig, store: Store) -> str | None:
     """The place of that model; None where rounds start from `model.weights` itself."""
-    return store.place(f"{pretrained_folder(config)}/{MODEL}") if config.pretraining.iterations else None
+    return store.uri_of(f"{pretrained_folder(config)}/{MODEL}") if config.pretraining.iterations else None
 
 
-def labelled_share(grid: Regions, labelled: NDArray[np.int64]) -> dict[str, Any]:
+def labelled_share(regions: Regions, labelled: NDArray[np.int64]) -> dict[str, Any]:
     """How much of the pool a labelled set is: regions, percentage of its pixels, images with at least one region."""
     return {
         "labelled_regions": len(labelled),
-        "labelled_pixels": 100 * int(grid.pixels(labelled).sum()) / grid.n_pixels,
-        "annotated_images": len(np.unique(grid.image_of(labelled))),
+        "labelled_percent": 100 * int(regions.pixels(labelled).sum()) / regions.n_pixels,
+        "annotated_images": len(np.unique(regions.image_of(labelled))),
     }

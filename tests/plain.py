@@ -11,15 +11,16 @@ import torch
 
 from raylab.config import RunConfig
 from raylab.data import open_dataset
+from raylab.files import Store
 from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
+from raylab.runs import RoundStore, RunStore
+from raylab.runs.rounds import model_name
 from raylab.scoring.predict import Predictor, ScoringJob, load_model
 from raylab.scoring.reduce import reduce_features
 from raylab.selection import Selection, select
 from raylab.selection.objective import selection_columns
-from raylab.store import RoundStore, RunStore, Store
-from raylab.store.rounds import model_name
 from raylab.training.job import TrainingJob
 from raylab.training.step import image_batches
 from raylab.training.trainer import fit
@@ -33,8 +34,8 @@ class Silent:
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
 
 
-class PlainStages:
-    """`raylab.loop.Stages` in this process."""
+class PlainBackend:
+    """`raylab.loop.Backend` in this process."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -53,18 +54,18 @@ class PlainStages:
         files = [round_store.path(model_name(m)) for m in range(self.config.training.ensemble)]
         models = [load_model(job.model, job.n_classes, self.store.read_bytes(file), device) for file in files]
         predict = Predictor(job, models, device)
-        batches = image_batches(dataset, "train", np.arange(job.grid.n_images), job.batch_size)
+        batches = image_batches(dataset, "train", np.arange(job.regions.n_images), job.batch_size)
         tables = [predict(batch, [dataset.read_image("train", i) for i in batch]) for batch in batches]
         table = pa.concat_tables(tables).combine_chunks()
-        return reduce_features(table, job.grid.n_regions, job.pca), {"seconds": 0.0}
+        return reduce_features(table, job.regions.n_regions, job.pca), {"seconds": 0.0}
 
     def select(
-        self, grid: Regions, round_index: int, table: pa.Table | None, k: int
+        self, regions: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
         acquisition = self.config.strategy.acquisition()
         columns: dict[str, Any] = {}
         if table is not None:
-            columns = selection_columns(acquisition, *columns_of(table, grid.n_regions))
+            columns = selection_columns(acquisition, *columns_of(table, regions.n_regions))
         labelled = RunStore(self.store, self.config).ledger(round_index)["region_id"].to_numpy()
-        picks = select(grid, acquisition, k, labelled=labelled, seed=[self.config.seed, round_index], **columns)
+        picks = select(regions, acquisition, k, labelled=labelled, seed=[self.config.seed, round_index], **columns)
         return picks, {"seconds": 0.0}

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from raylab import __version__
+from raylab.acquisition import STRATEGIES
 from raylab.cli import COMMANDS, _study_of, main
 from raylab.config import StrategyConfig, StudyConfig
-from raylab.selection import STRATEGIES
-from raylab.store import RunStore, Store
+from raylab.files import Store
+from raylab.runs import RunStore
 from tests.configs import tiny_run
 
 TINY = shlex.split(

@@ -11,19 +11,21 @@ import pytest
 from raylab.config import BudgetConfig, ModelConfig, RegionConfig, RunConfig, ScoringConfig
 from raylab.data import open_dataset
 from raylab.errors import BudgetError
+from raylab.files import Store
 from raylab.labels.cost import Prices
 from raylab.loop import Loop
-from raylab.selection.tool import replay_runs
-from raylab.store import RunStore, Store
+from raylab.pool import known_regions
+from raylab.runs import RunStore
+from raylab.runs.replay import replay_runs
 from tests.configs import tiny_run
-from tests.plain import PlainStages, Silent
+from tests.plain import PlainBackend, Silent
 
 
 def run_loop(config: RunConfig) -> tuple[Loop, RunStore]:
-    stages = PlainStages(config)
-    loop = Loop(config, stages.store, stages, Silent())
+    backend = PlainBackend(config)
+    loop = Loop(config, backend.store, backend, Silent())
     loop.run()
-    return loop, RunStore(stages.store, config)
+    return loop, RunStore(backend.store, config)
 
 
 @pytest.mark.parametrize("strategy", ["entropy+spatial", "entropy+random", "random"])
@@ -37,8 +39,8 @@ def test_a_budget_is_spent_and_never_exceeded(tmp_path: Path, unit: Any, budget:
         budget=BudgetConfig(unit=unit, initial=budget[0], rounds=budget[1:]),
     )  # fmt: skip
     loop, store = run_loop(config)
-    prices = Prices(unit, open_dataset(config.data), loop.grid)
-    spent, dearest = 0.0, prices(np.arange(loop.grid.n_regions)).max()
+    prices = Prices(unit, open_dataset(config.data), loop.regions)
+    spent, dearest = 0.0, prices(np.arange(loop.regions.n_regions)).max()
     for t, allowed in enumerate(np.cumsum(budget)):
         ledger, record = store.round(t).ledger(), store.round(t).record("select")
         assert record is not None
@@ -50,7 +52,7 @@ def test_a_budget_is_spent_and_never_exceeded(tmp_path: Path, unit: Any, budget:
         assert spent > allowed - dearest
     picks = store.ledger(3)["region_id"].to_pylist()
     assert len(set(picks)) == len(picks)
-    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None)
+    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None, known_regions)
 
 
 def test_a_budget_that_pays_for_nothing_is_refused(tmp_path: Path) -> None:
@@ -68,26 +70,26 @@ def test_superpixels_go_through_every_step(tmp_path: Path) -> None:
     ledger = store.ledger(3)
     assert len(set(ledger["region_id"].to_pylist())) == 40
     image, region = ledger["image_index"][0].as_py(), ledger["region_id"][0].as_py()
-    covered = loop.grid.covered(image, np.array([region]))
+    covered = loop.regions.covered(image, np.array([region]))
     top, left, height, width = (ledger[name][0].as_py() for name in ("top", "left", "height", "width"))
-    assert covered[top : top + height, left : left + width].sum() == covered.sum() == loop.grid.pixels([region])[0]
-    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None)
+    assert covered[top : top + height, left : left + width].sum() == covered.sum() == loop.regions.pixels([region])[0]
+    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None, known_regions)
 
 
 @pytest.mark.parametrize("strategy", ["bald+spatial", "vote-entropy"])
 def test_an_ensemble_is_trained_asked_and_found_again(tmp_path: Path, strategy: str) -> None:
     config = tiny_run(str(tmp_path), strategy, budget=BudgetConfig(initial=12, rounds=(12,)))
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble": 2})})
-    stages = PlainStages(config)
-    Loop(config, stages.store, stages, Silent()).run()
-    assert len({job.seed for job in stages.trained}) == 2
-    assert len(stages.trained) == 4
+    backend = PlainBackend(config)
+    Loop(config, backend.store, backend, Silent()).run()
+    assert len({job.seed for job in backend.trained}) == 2
+    assert len(backend.trained) == 4
     # A member that was trained before a kill is not trained again.
-    store = RunStore(stages.store, config).round(1)
+    store = RunStore(backend.store, config).round(1)
     for step in ("train", "score"):
-        Path(stages.store.place(store.path(f"{step}.json"))).unlink(missing_ok=True)
-    Loop(config, stages.store, stages, Silent()).run()
-    assert len(stages.trained) == 5
+        Path(backend.store.uri_of(store.path(f"{step}.json"))).unlink(missing_ok=True)
+    Loop(config, backend.store, backend, Silent()).run()
+    assert len(backend.trained) == 5
 
 
 def test_a_committee_of_passes(tmp_path: Path) -> None:
@@ -105,10 +107,10 @@ def test_a_strategy_may_have_features_of_another_dimension(tmp_path: Path) -> No
     config = tiny_run(str(tmp_path), "core-set", budget=BudgetConfig(initial=12, rounds=(12,)))
     for pca, dimension in ((4, 4), (0, 16), (None, 8)):
         run = config.model_copy(update={"strategy": config.strategy.model_copy(update={"pca": pca})})
-        stages = PlainStages(run)
-        Loop(run, stages.store, stages, Silent()).run()
-        table = stages.store.read_table(RunStore(stages.store, run).scores(0).path("regions.parquet"))
-        assert len(stages.trained) == (2 if pca == 4 else 1)  # the model of round 0 is shared
+        backend = PlainBackend(run)
+        Loop(run, backend.store, backend, Silent()).run()
+        table = backend.store.read_table(RunStore(backend.store, run).scores(0).path("regions.parquet"))
+        assert len(backend.trained) == (2 if pca == 4 else 1)  # the model of round 0 is shared
         assert table.schema.field("feature").type.list_size == dimension
 
 
@@ -121,7 +123,7 @@ def test_what_one_strategy_had_scored_stays_when_another_scores_the_shared_round
     assert Store(str(tmp_path)).read_table(shared.path("regions.parquet")).column_names == [
         "region_id", "entropy", "margin", "feature",
     ]  # fmt: skip
-    assert replay_runs(Store(str(tmp_path)), configs, None, lambda _: None)
+    assert replay_runs(Store(str(tmp_path)), configs, None, lambda _: None, known_regions)
     before = shared.store.read_bytes(shared.path("score.json"))
     for config in configs:
         run_loop(config)

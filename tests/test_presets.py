@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from raylab.config import ComputeConfig, DataConfig, PretrainingConfig, RunConfig, SyntheticConfig
+from raylab.config.load import presets, read_preset
 from raylab.data import open_dataset
 from raylab.regions import RegionGrid
 from raylab.scoring.predict import Predictor, scoring_job
-from raylab.settings import presets, read_preset
 from raylab.training.job import training_job
 from raylab.training.step import prepare_process, train
 
@@ -31,11 +31,13 @@ def test_one_step_at_513_and_one_image_of_cityscapes_size(name: str) -> None:
         }
     )
     dataset = open_dataset(SCENES)
-    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
+    regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     prepare_process(config.compute.threads)
-    trained = train(training_job(config, grid, 19, np.arange(grid.n_regions)), torch.device("cpu"), lambda *_: None)
+    trained = train(
+        training_job(config, regions, 19, np.arange(regions.n_regions)), torch.device("cpu"), lambda *_: None
+    )
     assert 1 < trained.losses[0] < 6
-    job = scoring_job(config, grid, 19, ("entropy",), features=True)
+    job = scoring_job(config, regions, 19, ("entropy",), features=True)
     table = Predictor(job, [trained.model], torch.device("cpu"))([0], [dataset.read_image("train", 0)])
     assert len(table) == 8 * 16
     assert table.schema.field("feature").type.list_size == 256

@@ -4,7 +4,8 @@ A run's identity is the canonical hash of what decides its result (`RunConfig.id
 workers compute them and what is logged are left out, so a run may move to another machine and continue.
 """
 
-from raylab.config.parts import (
+from raylab.config.run import RunConfig
+from raylab.config.sections import (
     BudgetConfig,
     ComputeConfig,
     DataConfig,
@@ -16,7 +17,6 @@ from raylab.config.parts import (
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.config.run import RunConfig
 from raylab.config.study import StudyConfig, parse_strategy
 
 __all__ = [

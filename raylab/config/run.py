@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from raylab.config.parts import (
+from raylab.config.sections import (
     BudgetConfig,
     ComputeConfig,
     DataConfig,

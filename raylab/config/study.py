@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError, model_validator
 
-from raylab.config.parts import BudgetConfig, Frozen, NonNegative, Positive, StrategyConfig
+from raylab.acquisition import STRATEGIES, strategy
 from raylab.config.run import RunConfig
+from raylab.config.sections import BudgetConfig, Frozen, NonNegative, Positive, StrategyConfig
 from raylab.errors import ConfigError
-from raylab.selection import STRATEGIES, strategy
 
 
 class StudyConfig(Frozen):

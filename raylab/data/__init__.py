@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from raylab.data.base import IGNORE, ClassMap, SegmentationDataset, Split
+from raylab.data.base import SegmentationDataset, Split
 from raylab.data.camvid import CamVid
 from raylab.data.cityscapes import Cityscapes
+from raylab.data.classes import IGNORE, ClassMap
 from raylab.data.files import FileDataset
 from raylab.data.folder import FolderDataset
 from raylab.data.gta5 import Gta5
 from raylab.data.idd_lite import IddLite
 from raylab.data.packed import open_packed
 from raylab.data.source import Source, open_root
-from raylab.data.synthetic import SyntheticScenes
+from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import Voc2012
 from raylab.errors import DataError
-from raylab.filesystem import Folder, first_line
+from raylab.files import Folder, first_line
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from raylab.data.base import ClassMap
+from raylab.data.classes import ClassMap
 from raylab.data.decode import ColourCoding, IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import Layout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from raylab.data.classes import CITYSCAPES
 from raylab.data.decode import IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import Layout
-from raylab.data.scenery import CITYSCAPES
 from raylab.data.source import Source, open_root
 
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

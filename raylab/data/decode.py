@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 from raylab.errors import DataError
 
 EXIF_ORIENTATION = 0x0112
@@ -23,7 +23,7 @@ _LISTED = 8
 
 
 class ImageFile(Protocol):
-    """An image or mask as it is stored: a file of a folder (`raylab.filesystem.File`) or a cell of a packed set."""
+    """An image or mask as it is stored: a file of a folder (`raylab.files.File`) or a cell of a packed set."""
 
     @property
     def shape(self) -> tuple[int, int] | None:

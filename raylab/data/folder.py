@@ -20,7 +20,8 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 
-from raylab.data.base import ClassMap, Split
+from raylab.data.base import Split
+from raylab.data.classes import ClassMap
 from raylab.data.files import FileDataset
 from raylab.data.folder_spec import FILE_NAME, FolderSpec, read_spec
 from raylab.data.layout import SPLITS, Entry, Layout
@@ -66,7 +67,7 @@ def _list_by_folder(source: Source, spec: FolderSpec | None) -> Listing:
     """The splits are folders."""
     entries, problems = _BY_FOLDER.list_splits(source)
     if spec is not None and spec.val is not None:
-        problems.append(f"{source.place(FILE_NAME)}: val: the folders of images/ already tell the splits; remove val")
+        problems.append(f"{source.uri_of(FILE_NAME)}: val: the folders of images/ already tell the splits; remove val")
     return entries, problems
 
 
@@ -77,7 +78,7 @@ def _list_by_file(source: Source, spec: FolderSpec | None) -> Listing:
     problems = [line.replace(" in the train split", "") for line in problems]
     if spec is None or not entries:
         return {"train": entries, "val": []}, problems
-    where = f"{source.place(FILE_NAME)}: val"
+    where = f"{source.uri_of(FILE_NAME)}: val"
     names = [entry.name for entry in entries]
     if spec.val is None:
         problems.append(f"{where}: nothing says which images validate; add `val: 0.2` or the folders train and val")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from raylab.data.base import IGNORE, ClassMap, voc_colour
+from raylab.data.classes import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
 from raylab.data.source import Source
 
@@ -127,7 +127,7 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
     Returns:
         Its content, None if it cannot be used, and a line for each problem of the file.
     """
-    path = source.place(FILE_NAME)
+    path = source.uri_of(FILE_NAME)
     try:
         content = yaml.safe_load(source.read_bytes(FILE_NAME).decode("utf-8"))
     except FileNotFoundError:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from raylab.data.base import Split
 from raylab.data.cityscapes import EVALUATED, LICENSE_PLATE, NOT_EVALUATED
+from raylab.data.classes import CITYSCAPES
 from raylab.data.decode import IdCoding, shorten
 from raylab.data.files import FileDataset
 from raylab.data.folder import split_by_hash
 from raylab.data.layout import Entry, Layout
-from raylab.data.scenery import CITYSCAPES
 from raylab.data.source import Source, open_root
 from raylab.errors import DataError
-from raylab.filesystem import first_line
+from raylab.files import first_line
 
 SPLIT_FILE = "split.mat"
 VALIDATION_SHARE = 0.05
@@ -65,7 +65,7 @@ class Gta5(FileDataset):
 
 def _split_by_share(source: Source, entries: Sequence[Entry]) -> dict[Split, list[Entry]]:
     if len(entries) == 1:
-        raise DataError(f"{source.place()}: one image cannot be split into train and val; add images")
+        raise DataError(f"{source.uri_of()}: one image cannot be split into train and val; add images")
     chosen = split_by_hash([entry.name for entry in entries], VALIDATION_SHARE)
     return {
         "train": [entry for entry in entries if entry.name not in chosen],
@@ -81,7 +81,7 @@ def _split_by_file(source: Source, entries: Sequence[Entry]) -> dict[Split, list
     """
     numbers = _read_numbers(source)
     by_number = {int(entry.name): entry for entry in entries if entry.name.isdecimal()}
-    place = source.place(SPLIT_FILE)
+    place = source.uri_of(SPLIT_FILE)
     missing = sorted((numbers["train"] | numbers["val"]) - set(by_number))
     if missing:
         listed = shorten([f"{number:05d}" for number in missing])
@@ -98,7 +98,7 @@ def _split_by_file(source: Source, entries: Sequence[Entry]) -> dict[Split, list
 
 
 def _read_numbers(source: Source) -> dict[Split, set[int]]:
-    place = source.place(SPLIT_FILE)
+    place = source.uri_of(SPLIT_FILE)
     try:
         from scipy.io import loadmat
     except ImportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from raylab.data.base import IGNORE, ClassMap
+from raylab.data.classes import IGNORE, ClassMap
 from raylab.data.decode import IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import Layout

@@ -76,16 +76,16 @@ class Layout:
         entries = [Entry(name, images.get(name), masks.get(name)) for name, _ in _sorted({**images, **masks})]
         for name, image, mask in entries:
             if image is not None and mask is None:
-                want = source.place(self.mask_path(split, name, MASK_EXTENSIONS[0]))
-                have = source.place(self.image_path(split, name, image))
+                want = source.uri_of(self.mask_path(split, name, MASK_EXTENSIONS[0]))
+                have = source.uri_of(self.image_path(split, name, image))
                 problems.append(f"{have}: no mask; add {want} or remove the image")
             elif image is None and mask is not None:
-                want = source.place(self.image_path(split, name, self.image_extensions[0]))
-                have = source.place(self.mask_path(split, name, mask))
+                want = source.uri_of(self.image_path(split, name, self.image_extensions[0]))
+                have = source.uri_of(self.mask_path(split, name, mask))
                 problems.append(f"{have}: no image; add {want} or remove the mask")
         if not images:
             kinds = ", ".join(f"*{self.image_suffix}{extension}" for extension in self.image_extensions)
-            folder = source.place(self.images.format(split=split))
+            folder = source.uri_of(self.images.format(split=split))
             problems.append(f"{folder}: no images in the {split} split; add files named {kinds}")
         return entries, problems
 
@@ -113,7 +113,7 @@ class Layout:
                 wanted.append(self.image_path(split, name, self.image_extensions[0]))
             if masks is not None and entry.mask is None:
                 wanted.append(self.mask_path(split, name, MASK_EXTENSIONS[0]))
-            problems += [f"{source.place(path)}: the file is missing, but {listed_in} names it; restore it or take "
+            problems += [f"{source.uri_of(path)}: the file is missing, but {listed_in} names it; restore it or take "
                          f"{name} off the list" for path in wanted]  # fmt: skip
         return entries, problems
 
@@ -136,7 +136,7 @@ def _scan(
 ) -> dict[str, str] | None:
     """Names and extensions of the files below a folder; None if there is no such folder."""
     if not source.is_folder(folder):
-        problems.append(f"{source.place(folder)}: the folder is missing; create it or correct data.root")
+        problems.append(f"{source.uri_of(folder)}: the folder is missing; create it or correct data.root")
         return None
     found: dict[str, str] = {}
     files, errors = source.walk(folder)
@@ -151,7 +151,7 @@ def _scan(
             continue
         name = f"{below}{slash}{stem.removesuffix(suffix)}"
         if name in found:
-            place = source.place(f"{folder}/{path}")
+            place = source.uri_of(f"{folder}/{path}")
             problems.append(f"{place}: {stem}{found[name]} has the same name without extension; remove one of them")
         found.setdefault(name, extension)
     return found

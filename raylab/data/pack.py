@@ -19,7 +19,7 @@ from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
 from raylab.errors import DataError
-from raylab.filesystem import Folder, absolute, first_line
+from raylab.files import Folder, absolute, first_line
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -148,7 +148,7 @@ def _checked_sizes(dataset: FileDataset, split: Split) -> NDArray[np.int32]:
             "save both at one size"
         )
     for pair in paths:
-        problems += [f"{dataset.source.place(path)!a}: the file's name is no UTF-8; rename it"
+        problems += [f"{dataset.source.uri_of(path)!a}: the file's name is no UTF-8; rename it"
                      for path in pair if _is_no_utf8(path)]  # fmt: skip
     if problems:
         raise DataError(problems)
@@ -189,4 +189,4 @@ def _read(source: Source, path: str) -> bytes:
         return source.read_bytes(path)
     except OSError as error:
         reason = error.strerror or first_line(error)
-        raise DataError(f"{source.place(path)}: cannot be read ({reason}); restore the file") from None
+        raise DataError(f"{source.uri_of(path)}: cannot be read ({reason}); restore the file") from None

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.errors import DataError
-from raylab.filesystem import Folder, first_line
+from raylab.files import Folder, first_line
 
 MANIFEST = "raylab-pack.json"
 INDEX = "index.parquet"
@@ -50,7 +50,7 @@ class Cell:
     shape: tuple[int, int] | None
 
     def __str__(self) -> str:
-        return self.folder.place(self.path)
+        return self.folder.uri_of(self.path)
 
     def open(self, whole: bool = True) -> IO[bytes]:
         """The file's bytes; they are always read as a whole.
@@ -100,7 +100,7 @@ class PackedFolder:
                 raise OSError("its bytes are not those that were packed")
             columns: dict[str, list[Any]] = pq.read_table(pa.BufferReader(content)).to_pydict()
         except (OSError, pa.ArrowException) as error:
-            place = self.folder.place(INDEX)
+            place = self.folder.uri_of(INDEX)
             raise DataError(f"{place}: cannot be read ({first_line(error)}); restore it or pack again") from None
         self._place = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
@@ -113,12 +113,12 @@ class PackedFolder:
             while path := path.rpartition("/")[0]:
                 self._folders.add(path)
 
-    def place(self, path: str = "") -> str:
+    def uri_of(self, path: str = "") -> str:
         """What to tell a person: the shard that a path of the raw set lies in, and the path."""
         if not path:
             return self.folder.uri
         where = self._shard(self._cells[path][0])["path"] if path in self._cells else ""
-        return f"{self.folder.place(where)} ({path})"
+        return f"{self.folder.uri_of(where)} ({path})"
 
     def is_folder(self, path: str = "") -> bool:
         """Whether the raw set has such a folder, with files in it."""
@@ -195,7 +195,7 @@ class PackedFolder:
         return list(self._damage.values())
 
     def _damaged(self, shard: int, reason: str) -> str:
-        place = self.folder.place(self.manifest["shards"][shard]["path"])
+        place = self.folder.uri_of(self.manifest["shards"][shard]["path"])
         return f"{place}: the shard cannot be read ({reason}); restore it or pack again"
 
     def _shard(self, row: int) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | No
 
 
 def _read_manifest(folder: Folder) -> dict[str, Any]:
-    place = folder.place(MANIFEST)
+    place = folder.uri_of(MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
         version = manifest["version"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.data.packed import INDEX, SHARDS
-from raylab.filesystem import Folder
+from raylab.files import Folder
 
 SCHEMA = pa.schema(
     [

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from raylab.data.decode import ImageFile
 from raylab.errors import DataError
-from raylab.filesystem import Folder, first_line
+from raylab.files import Folder, first_line
 
 
 class Source(Protocol):
-    """What data sets ask of the place of their files: `raylab.filesystem.Folder`, or a packed set. Pickles small.
+    """What data sets ask of the place of their files: `raylab.files.Folder`, or a packed set. Pickles small.
 
     Attributes:
         local: whether reading a file costs no request over a network.
@@ -21,7 +21,7 @@ class Source(Protocol):
 
     local: bool
 
-    def place(self, path: str = "") -> str:
+    def uri_of(self, path: str = "") -> str:
         """What to tell a person: where a relative path lies."""
         ...
 
@@ -72,9 +72,9 @@ def open_root(root: str | os.PathLike[str] | Source, name: str) -> Source:
     try:
         found = source.is_folder()
     except OSError as error:
-        raise DataError(f"data.root: {source.place()} cannot be opened ({first_line(error)}); correct it") from None
+        raise DataError(f"data.root: {source.uri_of()} cannot be opened ({first_line(error)}); correct it") from None
     if not found:
-        raise DataError(f"{source.place()}: no such folder; set data.root to the folder of the {name} data set")
+        raise DataError(f"{source.uri_of()}: no such folder; set data.root to the folder of the {name} data set")
     return source
 
 
@@ -87,6 +87,6 @@ def read_text(source: Source, path: str, way_out: str) -> str:
     try:
         return source.read_bytes(path).decode("utf-8")
     except FileNotFoundError:
-        raise DataError(f"{source.place(path)}: the file is missing; {way_out}") from None
+        raise DataError(f"{source.uri_of(path)}: the file is missing; {way_out}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source.place(path)}: cannot be read ({first_line(error)}); save it as UTF-8 text") from None
+        raise DataError(f"{source.uri_of(path)}: cannot be read ({first_line(error)}); save it as UTF-8 text") from None

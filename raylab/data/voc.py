@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from raylab.data.base import IGNORE, ClassMap, Split, voc_colour
+from raylab.data.base import Split
+from raylab.data.classes import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import Entry, Layout
 from raylab.data.source import Source, open_root, read_text
 from raylab.errors import DataError
-from raylab.filesystem import Folder
+from raylab.files import Folder
 
 _NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -91,7 +92,7 @@ def _list_splits(
     validated = {entry.name for entry in entries["val"]}
     if both := [entry.name for entry in entries["train"] if entry.name in validated]:
         problems.append(
-            f"{source.place(lists['train'])}: {len(both)} images of the pool are also validated on, by val.txt "
+            f"{source.uri_of(lists['train'])}: {len(both)} images of the pool are also validated on, by val.txt "
             f"({both[0]} the first); set data.train_list to train or train_aug"
         )
     return entries, problems
@@ -106,5 +107,5 @@ def _read_list(source: Source, path: str) -> list[str]:
     text = read_text(source, path, "restore it, or set data.train_list to a list that is there")
     lines = [line.split()[0] for line in text.splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"{source.place(path)}: the list is empty; restore it")
+        raise DataError(f"{source.uri_of(path)}: the list is empty; restore it")
     return [os.path.splitext(line.rpartition("/")[2])[0] for line in lines]

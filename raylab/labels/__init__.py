@@ -1,6 +1,6 @@
 """What turns a selected region into labels. Plain NumPy."""
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 from raylab.labels.masks import reveal
 
 __all__ = ["IGNORE", "reveal"]

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.data.base import IGNORE, SegmentationDataset
+from raylab.data.base import SegmentationDataset
+from raylab.data.classes import IGNORE
 from raylab.regions import Regions
 
 TOLERANCE = 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 
 
 def reveal(mask: NDArray[np.uint8], labelled: NDArray[np.bool_]) -> NDArray[np.uint8]:

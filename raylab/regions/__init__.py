@@ -2,7 +2,6 @@
 
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
-from raylab.regions.opening import open_regions
 from raylab.regions.superpixels import Superpixels
 
-__all__ = ["RegionGrid", "Regions", "Superpixels", "open_regions"]
+__all__ = ["RegionGrid", "Regions", "Superpixels"]

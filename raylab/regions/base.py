@@ -5,6 +5,8 @@ Plain NumPy; imports neither torch, Ray nor MLflow.
 
 from __future__ import annotations
 
+import itertools
+import json
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -71,10 +73,21 @@ class Regions(ABC):
         after = np.searchsorted(self.offset, np.asarray(region_id, np.int64), side="right")
         return np.asarray(after - 1, np.int64)
 
+    def sizes_text(self) -> bytes:
+        """The images' sizes, runs of equal ones together, and N, as JSON: what a table's metadata holds of a pool."""
+        runs = [[len(list(group)), *size] for size, group in itertools.groupby(self.sizes.tolist())]
+        return json.dumps({"region_size": self.region_size, "count_height_width": runs}).encode()
+
     def within(self, image: int, region_id: ArrayLike) -> NDArray[np.int64]:
         """(m,) int64: those of some regions that lie in an image, as their indices within it."""
         local = np.asarray(region_id, np.int64).reshape(-1) - self.offset[image]
         return local[(local >= 0) & (local < self.offset[image + 1] - self.offset[image])]
+
+
+def read_sizes_text(text: bytes) -> tuple[list[list[int]], int]:
+    """Heights and widths of a pool's images, and N, out of `Regions.sizes_text`."""
+    value = json.loads(text)
+    return [size for count, *size in value["count_height_width"] for _ in range(count)], int(value["region_size"])
 
 
 def checked_sizes(sizes: ArrayLike, region_size: int) -> NDArray[np.int32]:

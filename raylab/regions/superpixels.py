@@ -1,6 +1,6 @@
 """Superpixels as regions: label maps that were computed once, and the geometry counted from them.
 
-The maps come from SLIC (`raylab.regions.slic`) and lie under the storage root; whoever opens them later gets the same
+The maps come from SLIC (`raylab.pool`) and lie under the storage root; whoever opens them later gets the same
 region ids, whatever scikit-image does by then. Plain NumPy; imports neither torch, Ray nor MLflow.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +17,27 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from raylab.errors import StoreError
-from raylab.regions.base import Regions, checked_sizes
-
-if TYPE_CHECKING:
-    from raylab.store import Store
+from raylab.files import Store
+from raylab.regions.base import Regions, checked_sizes, read_sizes_text
 
 GEOMETRY = "geometry.parquet"
 """The table of centroids, boxes and pixel counts, one row a region."""
+SUPERPIXELS = b"raylab.superpixels"
+"""Of a table's metadata: the images' sizes and N, where its columns describe superpixels."""
 IMAGES_A_FILE = b"raylab.superpixels.images_a_file"
 """Of that table's metadata: how many images' label maps a file holds."""
 _KEPT = 8  # decoded maps a process keeps: 64 MB of Cityscapes' size
+
+
+BOX = ("top", "left", "height", "width")
+GEOMETRY_COLUMNS = {
+    "image_index": pa.int32(),
+    "y": pa.float64(),
+    "x": pa.float64(),
+    **dict.fromkeys(BOX, pa.int32()),
+    "pixels": pa.int64(),
+}
+"""Columns of a table that tell where a superpixel lies; where a tile lies follows from its id."""
 
 
 class Geometry(NamedTuple):
@@ -155,7 +166,7 @@ class LabelMaps:
     def damaged(self, image: int, why: str) -> StoreError:
         """The error of a map that does not do."""
         return StoreError(
-            f"{self.store.place(self.path(image))}: the label map of image {image} is damaged ({why}); restore the "
+            f"{self.store.uri_of(self.path(image))}: the label map of image {image} is damaged ({why}); restore the "
             "file, or delete its folder to have the superpixels computed again"
         )
 
@@ -167,7 +178,7 @@ class LabelMaps:
                 rows = pq.ParquetFile(file).read_row_group(image % self.images, ["labels"], use_threads=False)
             labels = decoded(rows["labels"][0].as_py())
         except FileNotFoundError:
-            raise StoreError(f"{self.store.place(self.path(image))} is missing") from None
+            raise StoreError(f"{self.store.uri_of(self.path(image))} is missing") from None
         except (OSError, ValueError, IndexError, TypeError, pa.ArrowException) as error:
             raise self.damaged(image, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
         labels.flags.writeable = False
@@ -192,6 +203,28 @@ def decoded(data: bytes) -> NDArray[np.int32]:
         return np.asarray(image).astype(np.int32)
 
 
+def superpixels_of(table: pa.Table, sizes: list[list[int]], region_size: int, uri: str) -> Superpixels:
+    """The superpixels that a table's columns describe, without label maps.
+
+    Args:
+        table: one row a region, with `GEOMETRY_COLUMNS`.
+        sizes: of the pool's images.
+        region_size: N.
+        uri: of the table, for messages.
+
+    Raises:
+        StoreError: it lacks a column, or its rows are not the regions of the images in their order.
+    """
+    if missing := [name for name in GEOMETRY_COLUMNS if name not in table.column_names]:
+        raise StoreError(f"{uri} lacks the column {missing[0]}, without which its superpixels have no place")
+    image, y, x, *box, pixels = (table[name].to_numpy() for name in GEOMETRY_COLUMNS)
+    counts = np.bincount(image, minlength=len(sizes))
+    if len(counts) != len(sizes) or np.any(np.diff(image) < 0) or not counts.all():
+        raise StoreError(f"{uri}: its rows are not the regions of its {len(sizes)} images in their order")
+    geometry = Geometry(counts.astype(np.int64), np.stack([y, x], axis=1), np.stack(box, axis=1), pixels)
+    return Superpixels(sizes, region_size, geometry)
+
+
 def open_superpixels(store: Store, folder: str) -> Superpixels:
     """The superpixels that lie in a folder: their geometry; label maps are read when they are asked for.
 
@@ -202,12 +235,12 @@ def open_superpixels(store: Store, folder: str) -> Superpixels:
     Raises:
         StoreError: the geometry is missing or damaged.
     """
-    from raylab.regions.table import regions_of
-
     path = f"{folder}/{GEOMETRY}"
     table = store.read_table(path)
-    found, images = regions_of(table, store.place(path)), (table.schema.metadata or {}).get(IMAGES_A_FILE)
-    if not isinstance(found, Superpixels) or images is None:
-        raise StoreError(f"{store.place(path)} is not the geometry of stored superpixels")
+    metadata = table.schema.metadata or {}
+    text, images = metadata.get(SUPERPIXELS), metadata.get(IMAGES_A_FILE)
+    if text is None or images is None:
+        raise StoreError(f"{store.uri_of(path)} is not the geometry of stored superpixels")
+    found = superpixels_of(table, *read_sizes_text(text), store.uri_of(path))
     found.maps = LabelMaps(store, folder, int(images))
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raylab.acquisition import PREDICTED_CLASS
 from raylab.errors import StoreError
-from raylab.regions.base import Regions
+from raylab.regions.base import Regions, read_sizes_text
 from raylab.regions.grid import RegionGrid
-from raylab.regions.superpixels import Geometry, Superpixels
+from raylab.regions.superpixels import BOX, GEOMETRY_COLUMNS, SUPERPIXELS, superpixels_of
 
 LEDGER = pa.schema(
     [
@@ -36,9 +35,6 @@ LEDGER = pa.schema(
 )
 """One row a pick: where it lies, its potential phi and each scaled term at the time of the pick (Eq. 4), and what it
 cost in the budget's unit."""
-
-
-PREDICTED_CLASS = "predicted_class"
 
 
 def region_schema(maps: Sequence[str], feature_size: int | None) -> pa.Schema:
@@ -96,20 +92,11 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]]
         # combine_chunks copies even a single chunk: some 200 MB on a pool of Cityscapes' size.
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
-    scalars = [name for name in table.column_names if name not in ("region_id", "feature", *_PLACE)]
+    scalars = [name for name in table.column_names if name not in ("region_id", "feature", *GEOMETRY_COLUMNS)]
     return {name: table[name].to_numpy() for name in scalars}, features
 
 
-_GRID, _SUPERPIXELS = b"raylab.grid", b"raylab.superpixels"
-_BOX = ("top", "left", "height", "width")
-_PLACE = {
-    "image_index": pa.int32(),
-    "y": pa.float64(),
-    "x": pa.float64(),
-    **dict.fromkeys(_BOX, pa.int32()),
-    "pixels": pa.int64(),
-}
-"""Columns that tell where a superpixel lies; a tile's place follows from its id."""
+_GRID = b"raylab.grid"
 
 
 def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
@@ -122,16 +109,15 @@ def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
         table: one row a region, in the order of region_id.
         regions: of the pool.
     """
-    runs = [[len(list(group)), *size] for size, group in itertools.groupby(regions.sizes.tolist())]
-    text = json.dumps({"region_size": regions.region_size, "count_height_width": runs})
+    text = regions.sizes_text()
     key = _GRID
     if not isinstance(regions, RegionGrid):
-        ids, key = np.arange(regions.n_regions), _SUPERPIXELS
-        table = table.drop_columns([name for name in _PLACE if name in table.column_names])
+        ids, key = np.arange(regions.n_regions), SUPERPIXELS
+        table = table.drop_columns([name for name in GEOMETRY_COLUMNS if name in table.column_names])
         values = [regions.image_of(ids), *regions.centres(ids).T, *regions.boxes(ids).T, regions.pixels(ids)]
-        for (name, kind), column in zip(_PLACE.items(), values, strict=True):
+        for (name, kind), column in zip(GEOMETRY_COLUMNS.items(), values, strict=True):
             table = table.append_column(pa.field(name, kind, False), pa.array(column).cast(kind))
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), key: text.encode()})
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), key: text})
 
 
 def regions_of(table: pa.Table, place: str) -> Regions:
@@ -148,21 +134,13 @@ def regions_of(table: pa.Table, place: str) -> Regions:
         StoreError: it carries none, or lacks columns of it.
     """
     metadata = table.schema.metadata or {}
-    text = metadata.get(_GRID) or metadata.get(_SUPERPIXELS)
+    text = metadata.get(_GRID) or metadata.get(SUPERPIXELS)
     if text is None:
         raise StoreError(f"{place} carries no regions; give a table that raylab scored, or add them by with_regions")
-    value = json.loads(text)
-    sizes = [size for count, *size in value["count_height_width"] for _ in range(count)]
+    sizes, region_size = read_sizes_text(text)
     if _GRID in metadata:
-        return RegionGrid(sizes, value["region_size"])
-    if missing := [name for name in _PLACE if name not in table.column_names]:
-        raise StoreError(f"{place} lacks the column {missing[0]}, without which its superpixels have no place")
-    image, y, x, *box, pixels = (table[name].to_numpy() for name in _PLACE)
-    counts = np.bincount(image, minlength=len(sizes))
-    if len(counts) != len(sizes) or np.any(np.diff(image) < 0) or not counts.all():
-        raise StoreError(f"{place}: its rows are not the regions of its {len(sizes)} images in their order")
-    geometry = Geometry(counts.astype(np.int64), np.stack([y, x], axis=1), np.stack(box, axis=1), pixels)
-    return Superpixels(sizes, value["region_size"], geometry)
+        return RegionGrid(sizes, region_size)
+    return superpixels_of(table, sizes, region_size, place)
 
 
 def ledger_table(
@@ -193,7 +171,7 @@ def ledger_table(
             "region_id": ids,
             "image_index": image.astype(np.int32),
             "image": [names[i] for i in image],
-            **{name: boxes[:, i] for i, name in enumerate(_BOX)},
+            **{name: boxes[:, i] for i, name in enumerate(BOX)},
             **{name: (terms or {}).get(name, zeros) for name in ("phi", "uncertainty", "feature", "spatial")},
             "cost": np.ones(len(ids)) if cost is None else cost,
         },

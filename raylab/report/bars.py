@@ -7,7 +7,7 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from raylab.report.aggregate import STAGES, Study
+from raylab.report.study_data import STAGES, Study
 from raylab.report.style import INK, WIDTH
 
 # Light and dark by turns, and hatched: neighbours differ without colour as well.

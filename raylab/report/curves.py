@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from raylab.report.aggregate import Curve, CurvePoint, Study
 from raylab.report.statistics import SHARE, Difference, differences, reference_of, summaries, target_of
+from raylab.report.study_data import Curve, CurvePoint, Study
 from raylab.report.style import DASHES, INK, SOFT, WIDTH, Look, legend_below, looks
 
 
@@ -115,7 +115,7 @@ def _difference_panel(axes: Axes, study: Study, rows: Sequence[Difference]) -> N
 
 
 def _x(study: Study, curve: Curve) -> list[float]:
-    return [point.labelled_pixels if study.by_pixels else point.budget for point in curve.points]
+    return [point.labelled_percent if study.by_pixels else point.budget for point in curve.points]
 
 
 def _line(axes: Axes, study: Study, curve: Curve, y: Sequence[float]) -> None:
@@ -139,20 +139,20 @@ def _budget_axis(axes: Axes, study: Study) -> None:
     points = [p for curve in study.curves() for p in curve.points]
     if not points:
         return
-    values = [p.labelled_pixels if study.by_pixels else p.budget for p in points]
+    values = [p.labelled_percent if study.by_pixels else p.budget for p in points]
     # Budgets that double would crowd at the left of a linear axis.
     if max(values) >= 4 * min(values):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_minor_locator(NullLocator())
     if study.by_pixels:
         first = next(c for c in study.curves() if len(c.points) == max(len(c.points) for c in study.curves()))
-        axes.set_xticks([p.labelled_pixels for p in first.points], [f"{p.labelled_pixels:.1f}" for p in first.points])
+        axes.set_xticks([p.labelled_percent for p in first.points], [f"{p.labelled_percent:.1f}" for p in first.points])
         return
     ticks = sorted({p.budget for p in points})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     top = axes.secondary_xaxis("top")
     top.xaxis.set_minor_locator(NullLocator())
-    percent = [fmean(p.labelled_pixels for p in points if p.budget == tick) for tick in ticks]
+    percent = [fmean(p.labelled_percent for p in points if p.budget == tick) for tick in ticks]
     top.set_xticks(ticks, [f"{value:.1f} %" for value in percent])
     top.set_xlabel("labelled pixels of the pool", color=SOFT)
     top.tick_params(colors=SOFT, length=0)

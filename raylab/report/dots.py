@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from raylab.report.aggregate import Study
 from raylab.report.labels import LabelHistogram
+from raylab.report.study_data import Study
 from raylab.report.style import INK, WIDTH, looks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from raylab.report.aggregate import Study
+from raylab.report.study_data import Study
 
 
 def headlines(study: Study) -> list[str]:
@@ -28,7 +28,7 @@ def _headline(study: Study, size: int) -> str | None:
         return f"The strategies of N = {size} share no finished seed yet, so they cannot be compared."
     scores = {name: [p.mious[p.seeds.index(seed)] for seed in seeds] for name, p in last}
     ranked = sorted(scores, key=lambda name: -fmean(scores[name]))
-    best, pixels = ranked[0], fmean(p.labelled_pixels for _, p in last)
+    best, pixels = ranked[0], fmean(p.labelled_percent for _, p in last)
     where = f"At {max(shared):,} {study.unit}" + (f" of N = {size}" if len(study.region_sizes) > 1 else "")
     text = f"{where} ({pixels:.1f} % of the pool's pixels), {best} reaches {100 * fmean(scores[best]):.1f} % mIoU"
     if study.bound:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import yaml
 
 from raylab.errors import RaylabError
+from raylab.files import Store
 from raylab.report import bars, curves, dots, overlays, tables
-from raylab.report.aggregate import Study, read_study
 from raylab.report.labels import LabelHistogram, label_histogram, labels_csv
 from raylab.report.page import render_page
 from raylab.report.paper import beside
 from raylab.report.statistics import differences, reference_of
+from raylab.report.study_data import Study, read_study
 from raylab.report.style import Picture, render
-from raylab.store import Store
-from raylab.store.studies import report_folder
+from raylab.runs.studies import report_folder
 
 TABLES = {
     "points": tables.points_csv,
@@ -56,13 +56,13 @@ def write_report(store: Store, name: str, mirror_hint: str | None = None, paper:
     written["study.yaml"] = configuration.encode()
     page = render_page(
         study, pictures, seen, histogram, problem, quoted,
-        configuration=configuration, mirror_hint=mirror_hint, place=store.place(folder), storage=store.uri,
+        configuration=configuration, mirror_hint=mirror_hint, place=store.uri_of(folder), storage=store.uri,
         files=sorted(written),
     )  # fmt: skip
     written["index.html"] = page.encode()
     for file, data in written.items():
         store.write_bytes(f"{folder}/{file}", data)
-    return store.place(f"{folder}/index.html")
+    return store.uri_of(f"{folder}/index.html")
 
 
 def figures(study: Study, histogram: LabelHistogram | None) -> dict[str, Picture]:

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylab.data.base import SegmentationDataset
-from raylab.regions import open_regions
-from raylab.report.aggregate import Study
+from raylab.files import Store
+from raylab.pool import open_regions
 from raylab.report.ledgers import of_image, open_data, run_ledger
+from raylab.report.study_data import Study
 from raylab.report.tables import as_csv
-from raylab.store import Store
 
 MOST_IMAGES = 500
 """Masks that are read at most: of a larger pool, this many images spread evenly over it stand for all."""

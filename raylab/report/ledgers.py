@@ -7,8 +7,9 @@ import pyarrow as pa
 from raylab.config import RunConfig
 from raylab.data import SegmentationDataset, open_dataset
 from raylab.errors import DataError, RaylabError
-from raylab.report.aggregate import Study
-from raylab.store import RunStore, Store
+from raylab.files import Store
+from raylab.report.study_data import Study
+from raylab.runs import RunStore
 
 
 def run_ledger(store: Store, run: RunConfig) -> pa.Table | None:

@@ -12,12 +12,12 @@ from PIL import Image
 
 from raylab.config import RunConfig
 from raylab.data import SegmentationDataset
-from raylab.report.aggregate import Study
+from raylab.files import Store
 from raylab.report.labels import Inside, region_shape
 from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.panels import Picture, draw_regions, round_colours, scaled, sheet
+from raylab.report.study_data import Study
 from raylab.report.tables import as_csv
-from raylab.store import Store
 
 NUMBERED = 12
 """Picks of a strategy in an image that carry their number; more would hide what they lie on."""

@@ -15,13 +15,13 @@ from PIL import Image
 
 import raylab
 from raylab.report import paper
-from raylab.report.aggregate import STAGES, CurvePoint, Study, by_budget
 from raylab.report.bars import stage_seconds
 from raylab.report.headlines import headlines
 from raylab.report.labels import LabelHistogram
 from raylab.report.overlays import TERMS, Overlay, Panel
 from raylab.report.panels import round_colours
 from raylab.report.statistics import CONFIDENCE, SHARE, Difference, differences, reference_of, summaries
+from raylab.report.study_data import STAGES, CurvePoint, Study, by_budget
 from raylab.report.style import Picture, looks
 from raylab.report.tables import show_budget, show_count, show_spread
 
@@ -96,7 +96,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "several_sizes": len(study.region_sizes) > 1,
         "finished": sum(run.finished for run in study.runs),
         "seeds": ", ".join(map(str, study.config.seeds)),
-        "most_pixels": max((point.labelled_pixels for point in points), default=0.0),
+        "most_pixels": max((point.labelled_percent for point in points), default=0.0),
         "fingerprints": sorted({run.data_fingerprint for run in study.runs if run.data_fingerprint}),
         "version": raylab.__version__,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -134,7 +134,7 @@ def _cells(point: CurvePoint, bound: float | None) -> dict[str, str]:
         "std": "" if point.std is None else f"{100 * point.std:.1f}",
         "n": str(len(point.seeds)),
         "regions": show_count(point.labelled_regions),
-        "pixels": f"{point.labelled_pixels:.1f}",
+        "pixels": f"{point.labelled_percent:.1f}",
         "images": show_count(point.annotated_images),
         "share": f"{100 * point.mean / bound:.1f}" if bound else "",
     }

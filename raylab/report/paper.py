@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from raylab.errors import ConfigError
-from raylab.report.aggregate import Point, Study
+from raylab.report.study_data import Point, Study
 
 MEASURES = {
     "miou_percent": "mIoU %",

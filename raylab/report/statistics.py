@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, stdev
 
-from raylab.report.aggregate import Point, RunResult, Study
+from raylab.report.study_data import Point, RunResult, Study
 
 SHARE = 0.95
 """Of the fully supervised mIoU: the paper's mark for how much labelling is enough."""
@@ -205,7 +205,7 @@ def seed_summaries(study: Study) -> list[SeedSummary]:
         if len(run.points) < 2:
             continue
         scores, budgets = [p.miou for p in run.points], [p.budget for p in run.points]
-        pixels = [p.labelled_pixels for p in run.points]
+        pixels = [p.labelled_percent for p in run.points]
         at = None if target is None else budget_to_reach(budgets, scores, target)
         at_pixels = None if target is None else budget_to_reach(pixels, scores, target)
         # An area over fewer budgets than the others' would be another quantity.

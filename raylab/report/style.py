@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from raylab.report.aggregate import Study
+from raylab.report.study_data import Study
 
 INK, SOFT, GRID = "#1F2328", "#59636E", "#D8DEE4"
 # Okabe and Ito's colours without their yellow, which is too faint for a line on white.

@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import stdev
 from typing import Any
 
-from raylab.report.aggregate import STAGES, Curve, CurvePoint, Study, by_budget
 from raylab.report.statistics import SHARE, Spread, Summary, differences, seed_summaries, summaries, target_of
+from raylab.report.study_data import STAGES, Curve, CurvePoint, Study, by_budget
 
 
 def points_csv(study: Study) -> str:
     """Every point of every run, one line each."""
     classes = list(dict.fromkeys(name for run in study.runs for point in run.points for name in point.iou))
     first = ["strategy", "region_size", "seed", "round"]
-    measured = ["budget", "labelled_regions", "labelled_pixels_percent", "annotated_images", "miou"]
+    measured = ["budget", "labelled_regions", "labelled_percent", "annotated_images", "miou"]
     costs = [f"{kind}.{stage}" for kind in ("seconds", "peak_memory_bytes") for stage in STAGES]
     rows = []
     for run in study.runs:
         config = run.config
         for p in run.points:
             key = [config.strategy.label, config.regions.size, config.seed, p.round]
-            measures = [p.budget, p.labelled_regions, p.labelled_pixels, p.annotated_images, p.miou]
+            measures = [p.budget, p.labelled_regions, p.labelled_percent, p.annotated_images, p.miou]
             values = [*measures, *map(p.iou.get, classes)]
             rows.append([*key, *values, *map(p.seconds.get, STAGES), *map(p.peak_memory.get, STAGES), config.label])
     return as_csv([*first, *measured, *(f"iou.{name}" for name in classes), *costs, "run"], rows)
@@ -95,7 +95,7 @@ def format_table(study: Study) -> str:
     sizes = len(study.region_sizes) > 1
     columns: list[tuple[str, Callable[[Curve, CurvePoint], str]]] = [
         ("regions", lambda _, p: show_count(p.labelled_regions)),
-        ("pixels %", lambda _, p: f"{p.labelled_pixels:.1f}"),
+        ("pixels %", lambda _, p: f"{p.labelled_percent:.1f}"),
         ("images", lambda _, p: show_count(p.annotated_images)),
         ("mIoU %", lambda _, p: f"{100 * p.mean:.1f}"),
         ("± std", lambda _, p: "" if p.std is None else f"{100 * p.std:.1f}"),

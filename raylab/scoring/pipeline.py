@@ -12,10 +12,10 @@ import ray.data
 import torch
 
 from raylab.data import open_dataset
+from raylab.files import Store
 from raylab.progress import Progress, peak_memory
 from raylab.scoring.predict import Predictor, ScoringJob, load_model
 from raylab.scoring.reduce import reduce_features
-from raylab.store.artifacts import Store
 from raylab.training.step import image_batches, prepare_process
 
 
@@ -77,11 +77,11 @@ def score(
     for table in scored_blocks(job, store, model_paths, use_gpu):
         tables.append(table)
         done += len(table)
-        progress("score", done, job.grid.n_regions)
+        progress("score", done, job.regions.n_regions)
     rows = pa.concat_tables(tables)
     peak = int(rows["peak_memory"].to_numpy().max())
     rows = rows.drop_columns(["peak_memory"]).sort_by("region_id").combine_chunks()
-    return reduce_features(rows, job.grid.n_regions, job.pca), {"peak_memory": peak}
+    return reduce_features(rows, job.regions.n_regions, job.pca), {"peak_memory": peak}
 
 
 def scored_blocks(job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool) -> Any:
@@ -93,7 +93,7 @@ def scored_blocks(job: ScoringJob, store: Store, model_paths: Sequence[str], use
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     dataset = open_dataset(job.data)
-    batches = list(image_batches(dataset, "train", np.arange(job.grid.n_images), job.batch_size))
+    batches = list(image_batches(dataset, "train", np.arange(job.regions.n_images), job.batch_size))
     rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
     read = rows.map(_Reader(job), num_cpus=job.compute.cpus_for_reading)
     scored = read.map_batches(

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load
 from torch import Tensor
 
+from raylab.acquisition import PREDICTED_CLASS
 from raylab.config import ComputeConfig, DataConfig, ModelConfig, RunConfig
 from raylab.models import Segmenter, build_model
 from raylab.regions import RegionGrid, Regions
-from raylab.regions.table import PREDICTED_CLASS, region_table
+from raylab.regions.table import region_table
 from raylab.scoring.pooling import label_means, region_means
 from raylab.scoring.uncertainty import COMMITTEE_MAPS, UNCERTAINTIES, Committee
 from raylab.training.step import autocast, seeded, to_input
@@ -29,7 +30,7 @@ class ScoringJob:
 
     Attributes:
         data: whose `train` split is scored.
-        grid: the pool's geometry.
+        regions: the pool's geometry.
         n_classes: channels of the logits.
         maps: columns wanted: keys of `UNCERTAINTIES` and `COMMITTEE_MAPS`, and `PREDICTED_CLASS`.
         features: whether region features are wanted.
@@ -43,7 +44,7 @@ class ScoringJob:
     data: DataConfig
     model: ModelConfig
     compute: ComputeConfig
-    grid: Regions
+    regions: Regions
     n_classes: int
     maps: tuple[str, ...]
     features: bool
@@ -54,12 +55,12 @@ class ScoringJob:
     precision: str
 
 
-def scoring_job(config: RunConfig, grid: Regions, n_classes: int, maps: Sequence[str], features: bool) -> ScoringJob:
+def scoring_job(config: RunConfig, regions: Regions, n_classes: int, maps: Sequence[str], features: bool) -> ScoringJob:
     """The scoring of a run's pool.
 
     Args:
         config: of the run.
-        grid: the pool's geometry.
+        regions: the pool's geometry.
         n_classes: of the data set.
         maps: columns that the strategies need.
         features: whether they need region features.
@@ -68,7 +69,7 @@ def scoring_job(config: RunConfig, grid: Regions, n_classes: int, maps: Sequence
         data=config.data,
         model=config.model,
         compute=config.compute,
-        grid=grid,
+        regions=regions,
         n_classes=n_classes,
         maps=tuple(maps),
         features=features,
@@ -142,18 +143,18 @@ class Predictor:
         if PREDICTED_CLASS in job.maps:
             shares = pool(F.one_hot(logits.argmax(1), job.n_classes).permute(0, 3, 1, 2).float())
             columns[PREDICTED_CLASS] = shares.argmax(axis=1).astype(np.int16)
-        region_id = np.concatenate([np.arange(job.grid.offset[i], job.grid.offset[i + 1]) for i in indices])
+        region_id = np.concatenate([np.arange(job.regions.offset[i], job.regions.offset[i + 1]) for i in indices])
         ordered = {name: columns[name] for name in job.maps}
         return region_table(region_id, ordered, pool(features) if job.features else None)
 
     def _pool(self, maps: Tensor, size: tuple[int, int], indices: list[int]) -> Tensor:
         """(regions of these images, C) means of (B, C, h, w) maps."""
-        grid = self.job.grid
-        if isinstance(grid, RegionGrid):
-            return region_means(maps, size, grid.region_size).permute(0, 2, 3, 1).flatten(0, 2)
-        counts = np.diff(grid.offset)
+        regions = self.job.regions
+        if isinstance(regions, RegionGrid):
+            return region_means(maps, size, regions.region_size).permute(0, 2, 3, 1).flatten(0, 2)
+        counts = np.diff(regions.offset)
         return torch.cat(
-            [label_means(maps[i], grid.label_map(index), int(counts[index])) for i, index in enumerate(indices)]
+            [label_means(maps[i], regions.label_map(index), int(counts[index])) for i, index in enumerate(indices)]
         )
 
     def _committee(

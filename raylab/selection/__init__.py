@@ -1,9 +1,9 @@
 """Which regions to label next: a strategy is a row of numbers, the optimiser is chosen by what it needs."""
 
+from raylab.acquisition import STRATEGIES, Acquisition, strategy
 from raylab.selection.arrays import array_namespace
-from raylab.selection.greedy import GreedySelector, drawn, first_draw, interleave, select
-from raylab.selection.objective import Acquisition, Selection
-from raylab.selection.strategies import STRATEGIES, strategy
+from raylab.selection.objective import Selection
+from raylab.selection.select import GreedySelector, drawn, first_draw, interleave, select
 
 __all__ = [
     "STRATEGIES",

@@ -8,11 +8,11 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection.arrays import Array
 from raylab.selection.centres import largest_distance
-from raylab.selection.objective import Acquisition
 
 SUM_GRID = 2.0**-32
 """Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
@@ -30,10 +30,10 @@ def _norm(dr: int, dc: int, p: float) -> float:
     return high * math.pow(1 + math.pow(low / high, p), 1 / p)
 
 
-def grid_shapes(grid: RegionGrid) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+def grid_shapes(regions: RegionGrid) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
     """The differing (rows, columns) of a pool's images, and (images,) int64, which of them each image has."""
-    most = int(grid.cols.max(initial=0)) + 1
-    codes, kind = np.unique(grid.rows * most + grid.cols, return_inverse=True)
+    most = int(regions.cols.max(initial=0)) + 1
+    codes, kind = np.unique(regions.rows * most + regions.cols, return_inverse=True)
     return [divmod(int(code), most) for code in codes], kind.reshape(-1)
 
 

@@ -12,114 +12,14 @@ picks. Over an empty S the minimum is the largest value of each weighted term, t
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.errors import ConfigError
-from raylab.regions.table import PREDICTED_CLASS
-
-
-@dataclass(frozen=True)
-class Acquisition:
-    """A strategy, as a row of numbers.
-
-    Attributes:
-        uncertainty: lambda_u of Eq. 4.
-        feature: lambda_f of Eq. 4.
-        spatial: lambda_s of Eq. 4.
-        random: share of the batch that is drawn uniformly at random, after the rest is picked by the potential.
-            Of k regions floor(random * k) are drawn, so of an odd batch Entropy+Random takes one more by entropy.
-        distance: the spatial distance, "piecewise" (Eq. 6) or "linear" (Eq. 5).
-        tau: radius of the neighbourhood of Eq. 6 in pixels; None is the region size N.
-        a: distance within tau in one image (Eq. 6).
-        b: distance beyond tau in one image (Eq. 6).
-        c: distance across images (Eq. 6).
-        p: which L_p norm measures the distance of two centres, 1 or more, may be infinite.
-        set_function: "max_min" (Algorithm 1) or "max_sum" (the greedy of Borodin et al.).
-        map: which per-pixel map the uncertainty is the region's mean of; selection only sees its numbers.
-        class_balanced: weight the scaled uncertainty of a region whose pixels are mostly predicted as class c by
-            exp(-p_c), p_c being the share of such regions in the pool (Cai et al., CVPR 2021).
-
-    Raises:
-        ConfigError: a field has a value that cannot work; the message names it.
-    """
-
-    uncertainty: float = 0.0
-    feature: float = 0.0
-    spatial: float = 0.0
-    random: float = 0.0
-    distance: Literal["piecewise", "linear"] = "piecewise"
-    tau: float | None = None
-    a: float = 1.0
-    b: float = 2.0
-    c: float = 2.0
-    p: float = math.inf
-    set_function: Literal["max_min", "max_sum"] = "max_min"
-    map: str = "entropy"
-    class_balanced: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("uncertainty", "feature", "spatial", "a", "b", "c"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"acquisition.{name}: {value} is not a finite number of 0 or more")
-        if not 0 <= self.random <= 1:
-            raise ConfigError(f"acquisition.random: {self.random} is not a share between 0 and 1")
-        if self.tau is not None and not self.tau >= 0:
-            raise ConfigError(f"acquisition.tau: {self.tau} is not a number of pixels")
-        if not self.p >= 1:
-            raise ConfigError(f"acquisition.p: {self.p} is less than 1, so it is no norm")
-        choices = {"distance": ("piecewise", "linear"), "set_function": ("max_min", "max_sum")}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"acquisition.{name}: {getattr(self, name)!r} is none of {', '.join(known)}")
-        if max(self.b, self.c) == 0:
-            raise ConfigError("acquisition.b: b and c are both 0, so the spatial distance has no scale")
-        if self.random < 1 and max(self.uncertainty, self.feature, self.spatial) == 0:
-            raise ConfigError("acquisition.uncertainty: all weights are 0, so there is nothing to select by")
-        if self.spatial > 0 and self.distance == "piecewise" and not self.is_metric:
-            warnings.warn(
-                f"acquisition: a={self.a}, b={self.b}, c={self.c} is no metric (a <= b <= 2a and c >= b); "
-                "the approximation guarantees of the greedy do not hold",
-                stacklevel=3,
-            )
-
-    @property
-    def is_metric(self) -> bool:
-        """Whether Eq. 6 with this (a, b, c) is a metric."""
-        return self.a <= self.b <= 2 * self.a and self.c >= self.b
-
-    @property
-    def needs_uncertainty(self) -> bool:
-        """Whether `select` must be given the regions' uncertainty."""
-        return self.random < 1 and self.uncertainty > 0
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """Columns of the region table, beside the features, that `select` must be given."""
-        if not self.needs_uncertainty:
-            return ()
-        return (self.map, PREDICTED_CLASS) if self.class_balanced else (self.map,)
-
-    @property
-    def needs_features(self) -> bool:
-        """Whether `select` must be given the regions' features."""
-        return self.random < 1 and self.feature > 0
-
-    @property
-    def needs_spatial(self) -> bool:
-        """Whether the spatial distances take part."""
-        return self.random < 1 and self.spatial > 0
-
-    @property
-    def is_sum(self) -> bool:
-        """Whether the set function is Max-Sum."""
-        return self.set_function == "max_sum"
+from raylab.acquisition import PREDICTED_CLASS, Acquisition
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from raylab.config import ComputeConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
 from raylab.errors import ConfigError, DataError, ResourceError
-from raylab.loop import check_budget
 from raylab.models import build_model
+from raylab.pool import check_budget
 from raylab.regions import RegionGrid
 from raylab.scoring.uncertainty import COMMITTEE_MAPS
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from raylab.study.services import Notice
+from raylab.study.events import ProgressEvent
 
 _EVERY = 10.0
 
 
 class Console:
-    """Turns notices into lines.
+    """Turns events into lines.
 
     Args:
         name_of: gives a task's name for a person.
@@ -24,20 +24,20 @@ class Console:
         self.start = time.monotonic()
         self._said: dict[str, tuple[str, float]] = {}
 
-    def show(self, notice: Notice) -> None:
-        """Say a notice, unless the same stage was spoken of less than ten seconds ago."""
+    def show(self, event: ProgressEvent) -> None:
+        """Say a event, unless the same stage was spoken of less than ten seconds ago."""
         now = time.monotonic()
-        key = f"{notice.round_index} {notice.stage}"
-        stage, when = self._said.get(notice.run, ("", 0.0))
-        ends = notice.done == notice.total
+        key = f"{event.round_index} {event.stage}"
+        stage, when = self._said.get(event.run, ("", 0.0))
+        ends = event.done == event.total
         if stage == key and not ends and now - when < _EVERY:
             return
-        self._said[notice.run] = (key, now)
+        self._said[event.run] = (key, now)
         seconds = int(now - self.start)
-        self.say(f"[{seconds // 60:3d}:{seconds % 60:02d}] {self.name_of(notice.run):<32} {self._what(notice)}")
+        self.say(f"[{seconds // 60:3d}:{seconds % 60:02d}] {self.name_of(event.run):<32} {self._what(event)}")
 
-    def _what(self, notice: Notice) -> str:
-        if notice.stage in ("done", "failed"):
-            return f"{notice.stage} {notice.note}".rstrip()
-        counts = f"{notice.done:,}/{notice.total:,}" if notice.total > 1 else ""
-        return f"round {notice.round_index}  {notice.stage:<9} {counts:>17}  {notice.note}".rstrip()
+    def _what(self, event: ProgressEvent) -> str:
+        if event.stage in ("done", "failed"):
+            return f"{event.stage} {event.note}".rstrip()
+        counts = f"{event.done:,}/{event.total:,}" if event.total > 1 else ""
+        return f"round {event.round_index}  {event.stage:<9} {counts:>17}  {event.note}".rstrip()

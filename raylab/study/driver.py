@@ -13,16 +13,19 @@ import ray
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from raylab.backends.resource_pool import ResourcePool, start
 from raylab.config import StudyConfig
 from raylab.errors import MismatchError, RaylabError
-from raylab.store import RunStore, Store
-from raylab.store.rounds import first_difference
-from raylab.store.studies import study_config, study_folder, study_path
+from raylab.files import Store
+from raylab.runs import RunStore
+from raylab.runs.rounds import first_difference
+from raylab.runs.studies import study_config, study_folder, study_path
 from raylab.study.checks import check_resources, check_study
 from raylab.study.console import Console
-from raylab.study.services import Board, Gate, start
-from raylab.study.tasks import Grid, Task, supervised_folder
-from raylab.tracking import Mirror, tracking_for
+from raylab.study.events import ProgressCollector
+from raylab.study.grid import Grid, supervised_folder
+from raylab.study.task import Task
+from raylab.tracking import MlflowUploader, tracking_for
 
 _TRIAL_MEMORY = 500 * 2**20
 """What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
@@ -33,30 +36,30 @@ class RunFailedError(RaylabError):
     """One or more runs of a study did not finish; what they committed stays and is continued next time.
 
     Attributes:
-        mirror: of the studies.
+        uploader: of the studies.
     """
 
     exit_code = 1
 
-    def __init__(self, lines: Sequence[str], mirror: Mirror) -> None:
+    def __init__(self, lines: Sequence[str], uploader: MlflowUploader) -> None:
         super().__init__("\n".join(lines))
-        self.mirror = mirror
+        self.uploader = uploader
 
 
-def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> Mirror:
+def run_study(config: StudyConfig, say: Callable[[str], None] = print) -> MlflowUploader:
     """`run_studies` of one."""
     return run_studies([config], say)
 
 
-def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = print) -> Mirror:
-    """Run every run of some studies that is not finished yet, and mirror them to MLflow; common work is done once.
+def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = print) -> MlflowUploader:
+    """Run every run of some studies that is not finished yet, and uploader them to MLflow; common work is done once.
 
     Args:
         configs: of the studies; one storage root and MLflow for all.
         say: takes a line for the person who waits.
 
     Returns:
-        The mirror, for the reports' pictures.
+        The uploader, for the reports' pictures.
 
     Raises:
         RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailedError`, once all
@@ -68,15 +71,15 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
     store = Store(first.storage)
     for config in configs:
         _open_study(store, config)
-    mirror = Mirror(tracking_for(first.tracking, store), first.experiment, say)
+    uploader = MlflowUploader(tracking_for(first.tracking, store), first.experiment, say)
     started = start_ray()
     try:
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
         for config in configs:
             check_resources(config.run.compute, cpus, gpus)
-        _Driver(configs, store, mirror, cpus, gpus, say).run()
-        return mirror
+        _Driver(configs, store, uploader, cpus, gpus, say).run()
+        return uploader
     finally:
         if started:
             ray.shutdown()
@@ -112,7 +115,7 @@ def _open_study(store: Store, config: StudyConfig) -> None:
         # A study may grow by strategies, seeds and sizes; what all of its runs share may not change.
         if field := first_difference(then.run.decisive(), config.run.decisive()):
             raise MismatchError(
-                f"{store.place(path)}: run.{field[0]} was {field[1]!r} when the study {config.name!r} began and is "
+                f"{store.uri_of(path)}: run.{field[0]} was {field[1]!r} when the study {config.name!r} began and is "
                 f"{field[2]!r} now; restore it, or give the study another name"
             )
     store.write_json(path, now)
@@ -123,19 +126,19 @@ class _Driver:
         self,
         configs: Sequence[StudyConfig],
         store: Store,
-        mirror: Mirror,
+        uploader: MlflowUploader,
         cpus: float,
         gpus: float,
         say: Callable[[str], None],
     ) -> None:
         self.configs = configs
         self.store = store
-        self.mirror = mirror
+        self.uploader = uploader
         self.grid = Grid(configs)
         computes = [config.run.compute for config in configs]
         self.use_gpu = any(compute.device != "cpu" for compute in computes) and gpus > 0
-        self.gate = start(Gate, cpus, gpus)
-        self.board = start(Board)
+        self.resource_pool = start(ResourcePool, cpus, gpus)
+        self.collector = start(ProgressCollector)
         self.console = Console(self.grid.name_of, say)
         self.failures: dict[str, str] = {}
         fit = cpus / max(max(c.training_cpus, c.scoring_cpus) for c in computes)
@@ -151,16 +154,16 @@ class _Driver:
                     self._phase(tasks)
         finally:
             self._sync()
-            self.mirror.flush()
+            self.uploader.flush()
         if self.failures:
             lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
             done = sum(RunStore(self.store, run).finished() for run in self.grid.runs.values())
             lines.append(f"{done} of {len(self.grid.runs)} runs are finished; the same command goes on with the others")
-            raise RunFailedError(lines, self.mirror)
+            raise RunFailedError(lines, self.uploader)
 
     def _sync(self) -> None:
         for config in self.configs:
-            self.mirror.sync(self.store, config.name, config.runs())
+            self.uploader.sync(self.store, config.name, config.runs())
 
     def _phase(self, tasks: list[str]) -> None:
         stop = threading.Event()
@@ -179,10 +182,10 @@ class _Driver:
         if task not in self.failures:
             self.failures[task] = reason
             if run := self.grid.runs.get(task):
-                self.mirror.mark_failed(run, reason)
+                self.uploader.mark_failed(run, reason)
 
     def _tune(self, tasks: list[str]) -> tune.ResultGrid:
-        task = Task(self.grid, self.store, self.gate, self.board, self.use_gpu)
+        task = Task(self.grid, self.store, self.resource_pool, self.collector, self.use_gpu)
         folder = study_folder(self.configs[0].name)
         with tempfile.TemporaryDirectory() as scratch:
             # Trials keep nothing with Tune: a run goes on from what it committed to the store.
@@ -204,12 +207,12 @@ class _Driver:
     def _watch(self, stop: threading.Event) -> None:
         while True:
             stopping = stop.wait(1.0)
-            notices = ray.get(self.board.fetch.remote())
-            for notice in notices:
-                self.console.show(notice)
-                if notice.stage == "failed":
-                    self._failed(notice.run, notice.note)
-            if any(notice.stage in ("committed", "done") for notice in notices):
+            events = ray.get(self.collector.fetch.remote())
+            for event in events:
+                self.console.show(event)
+                if event.stage == "failed":
+                    self._failed(event.run, event.note)
+            if any(event.stage in ("committed", "done") for event in events):
                 self._sync()
             if stopping:
                 return

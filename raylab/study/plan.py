@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
+from raylab.files import Store
 from raylab.models import build_model
 from raylab.regions import RegionGrid
-from raylab.store import RoundStore, RunStore, Store
+from raylab.runs import RoundStore, RunStore
 from raylab.study.checks import check_grid, check_study
-from raylab.study.tasks import Grid
+from raylab.study.grid import Grid
 from raylab.training.job import training_job
 
 NOMINAL = {

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from raylab.errors import TrackingError
-from raylab.store import Store
+from raylab.files import Store
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable: the address where the configuration gives none."""

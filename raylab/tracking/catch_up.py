@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from raylab.config import StudyConfig
 from raylab.errors import StoreError, TrackingError
-from raylab.store import Store
+from raylab.files import Store
 from raylab.tracking.address import hidden, tracking_for, ui_command
 from raylab.tracking.client import Client, reason
-from raylab.tracking.sender import Sender
+from raylab.tracking.sync import MlflowSync
 
 
 def catch_up(
@@ -50,7 +50,7 @@ def _send(client: Client, store: Store, config: StudyConfig, say: Callable[[str]
     """Send a study and say what; a problem of its files is returned."""
     points, files, problem = client.points, client.files, ""
     try:
-        Sender(client).send(store, config.name, config.runs(), report=True)
+        MlflowSync(client).send(store, config.name, config.runs(), report=True)
     except StoreError as error:
         problem = str(error)
     except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own

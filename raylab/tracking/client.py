@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from raylab.errors import TrackingError
-from raylab.store import Store
+from raylab.files import Store
 from raylab.tracking.address import hidden, sqlite_path, tracking_uri
-from raylab.tracking.content import common_tags
+from raylab.tracking.payload import common_tags
 
 _LONGEST_TAG, _PARAMS_A_CALL = 8000, 100
 

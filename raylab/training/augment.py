@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 
 Box = tuple[float, float, float, float]
 

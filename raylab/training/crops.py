@@ -24,11 +24,11 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         self.job = job
         self.pad = pad
         self.dataset: SegmentationDataset = open_dataset(job.data)
-        self.grid = job.grid
+        self.regions = job.regions
         if job.labelled is None:
-            self.images = np.arange(self.grid.n_images)
+            self.images = np.arange(self.regions.n_images)
         else:
-            self.images = np.unique(self.grid.image_of(job.labelled))
+            self.images = np.unique(self.regions.image_of(job.labelled))
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """((3, crop, crop) uint8, (crop, crop) uint8) of crop k."""
@@ -37,8 +37,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         index = int(order[place])
         mask = self.dataset.read_mask("train", index)
         if self.job.labelled is not None:
-            here = self.job.labelled[self.grid.image_of(self.job.labelled) == index]
-            mask = reveal(mask, self.grid.covered(index, here))
+            here = self.job.labelled[self.regions.image_of(self.job.labelled) == index]
+            mask = reveal(mask, self.regions.covered(index, here))
         config = self.job.training
         image, mask = augment(
             self.dataset.read_image("train", index),

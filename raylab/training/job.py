@@ -18,7 +18,7 @@ class TrainingJob:
 
     Attributes:
         data: the data set, opened anew in every worker.
-        grid: the pool's geometry.
+        regions: the pool's geometry.
         labelled: (n,) int64 region ids whose masks are known; None for all pixels of all images (fully supervised).
         n_classes: channels of the logits.
         iterations: optimiser steps.
@@ -30,7 +30,7 @@ class TrainingJob:
     model: ModelConfig
     training: TrainingConfig
     compute: ComputeConfig
-    grid: Regions
+    regions: Regions
     labelled: NDArray[np.int64] | None
     n_classes: int
     iterations: int
@@ -40,7 +40,7 @@ class TrainingJob:
 
 def training_job(
     config: RunConfig,
-    grid: Regions,
+    regions: Regions,
     n_classes: int,
     labelled: NDArray[np.int64] | None,
     iterations: int | None = None,
@@ -50,7 +50,7 @@ def training_job(
 
     Args:
         config: of the run.
-        grid: the pool's geometry.
+        regions: the pool's geometry.
         n_classes: of the data set.
         labelled: (n,) int64 region ids, or None for the fully supervised bound.
         iterations: optimiser steps; when None those of the configuration, whose epochs count the labelled images.
@@ -59,14 +59,14 @@ def training_job(
     if iterations is None:
         iterations = config.training.iterations
     if iterations is None:
-        images = grid.n_images if labelled is None else len(np.unique(grid.image_of(labelled)))
+        images = regions.n_images if labelled is None else len(np.unique(regions.image_of(labelled)))
         iterations = max(1, math.ceil(config.training.epochs * images / config.training.batch_size))
     return TrainingJob(
         data=config.data,
         model=config.model if start is None else config.model.model_copy(update={"weights": start}),
         training=config.training,
         compute=config.compute,
-        grid=grid,
+        regions=regions,
         labelled=None if labelled is None else np.sort(labelled),
         n_classes=n_classes,
         iterations=iterations,

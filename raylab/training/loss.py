@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 
 
 def global_batch_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

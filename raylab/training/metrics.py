@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 
 
 def confusion(prediction: Tensor, target: Tensor, n_classes: int) -> Tensor:

@@ -80,7 +80,7 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
         model.freeze_backbone()
     crops = Crops(job, model.mean_colour.numpy())
     if workers > 1:
-        from raylab.models.norm import synchronise_batch_norm  # imports timm, see segmenter
+        from raylab.models.norm import synchronise_batch_norm
 
         model = synchronise_batch_norm(model, device)
     optimiser = _optimiser(model, job)

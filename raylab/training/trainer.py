@@ -16,8 +16,8 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from safetensors.torch import save
 
 from raylab.data import open_dataset
+from raylab.files import Store
 from raylab.progress import Progress, peak_memory
-from raylab.store.artifacts import Store
 from raylab.training.job import TrainingJob
 from raylab.training.step import evaluate, prepare_process, train
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from raylab.store import Store
+from raylab.files import Store
 from raylab.tracking import catch_up
 from tests.report.study_on_disk import CONFIG, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, runs_of

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from raylab.files import Store
 from raylab.report import write_report
-from raylab.store import Store
 from tests.report.study_on_disk import CONFIG, write_study
 
 

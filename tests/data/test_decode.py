@@ -10,7 +10,7 @@ from PIL import Image
 from raylab.data import CamVid, decode
 from raylab.data.decode import ColourCoding, IdCoding
 from raylab.errors import DataError
-from raylab.filesystem import Folder
+from raylab.files import Folder
 
 CODING = IdCoding((0, 1, 2), (255,))
 

@@ -119,8 +119,8 @@ def test_training_sees_the_same_crops(camvid_root, tmp_path):
 
     def crops(data: DataConfig) -> list[tuple[np.ndarray, np.ndarray]]:
         config = tiny_run(data=data)
-        grid = RegionGrid(dataset_of(data).image_sizes("train"), config.regions.size)
-        drawn = Crops(training_job(config, grid, 11, np.arange(0, 40, 2)), np.zeros(3, np.uint8))
+        regions = RegionGrid(dataset_of(data).image_sizes("train"), config.regions.size)
+        drawn = Crops(training_job(config, regions, 11, np.arange(0, 40, 2)), np.zeros(3, np.uint8))
         return [(drawn[k][0].numpy(), drawn[k][1].numpy()) for k in range(8)]
 
     raw = DataConfig(name="camvid", root=str(camvid_root))

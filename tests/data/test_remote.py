@@ -15,7 +15,7 @@ from raylab.config import DataConfig
 from raylab.data import CamVid, decode, find_problems, open_dataset
 from raylab.data.pack import pack_dataset
 from raylab.errors import DataError
-from raylab.filesystem import Folder
+from raylab.files import Folder
 
 
 @pytest.fixture
@@ -132,4 +132,4 @@ def test_folder_writes_lists_and_deletes(place, memory, tmp_path):
 def test_options_of_a_uri_stay_at_its_end(tmp_path):
     folder = Folder(f"file://{tmp_path}")
     folder.uri = "s3://bucket/data?region=eu-west-1"
-    assert folder.place("a.png") == "s3://bucket/data/a.png"
+    assert folder.uri_of("a.png") == "s3://bucket/data/a.png"

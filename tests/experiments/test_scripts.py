@@ -13,9 +13,10 @@ import pytest
 import reproduce_paper
 from reproduce_paper import PARTS, ReproducePaper, paper_studies
 
+from raylab.config.load import parse
 from raylab.errors import ConfigError, StoreError
-from raylab.experiment import Experiment, launch, studies
-from raylab.settings import parse
+from raylab.experiment import Experiment, studies
+from raylab.launch import launch
 from raylab.study import plan_studies
 from tests.experiments.conftest import FOLDER
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, RunConfig, StudyConfig
-from raylab.store import RunStore, Store
+from raylab.files import Store
+from raylab.runs import RunStore
 from tests.configs import tiny_run
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
@@ -123,7 +124,7 @@ launch([grid(sys.argv[1])], resume="--resume" in sys.argv)
 """
 
 
-def grid(storage: str) -> StudyConfig:
+def regions(storage: str) -> StudyConfig:
     """Three strategies and two seeds, each of them a round: six runs."""
     return StudyConfig(
         name="grid", run=short_run(storage), strategies=("random", "entropy", "entropy+spatial"), seeds=(0, 1)
@@ -166,7 +167,7 @@ def test_a_grid_killed_anywhere_and_resumed_is_an_undisturbed_one(
 
     after = committed(killed)
     assert {path: after[path] for path in before} == before, "a step that was committed was done again"
-    for then, now in zip(grid(str(undisturbed)).runs(), grid(str(killed)).runs(), strict=True):
+    for then, now in zip(regions(str(undisturbed)).runs(), regions(str(killed)).runs(), strict=True):
         old, new = RunStore(Store(str(undisturbed)), then), RunStore(Store(str(killed)), now)
         assert new.finished()
         assert new.ledger(2).equals(old.ledger(2))

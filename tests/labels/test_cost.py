@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from raylab.config import DataConfig, SyntheticConfig
 from raylab.data import open_dataset
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 from raylab.labels.cost import Prices, polygon_clicks, spend
 from raylab.regions import RegionGrid
 
@@ -76,14 +76,14 @@ def test_an_allowance_is_spent_as_far_as_it_goes_and_never_exceeded(costs, allow
 
 def test_prices_by_unit() -> None:
     dataset = open_dataset(DataConfig(synthetic=SyntheticConfig(train_images=2, val_images=1, height=40, width=60)))
-    grid = RegionGrid(dataset.image_sizes("train"), 16)
+    regions = RegionGrid(dataset.image_sizes("train"), 16)
     ids = np.array([0, 11, 23])
-    assert Prices("regions", dataset, grid)(ids).tolist() == [1, 1, 1]
-    assert Prices("pixels", dataset, grid)(ids).tolist() == [256, 8 * 12, 8 * 12]
-    clicks = Prices("clicks", dataset, grid)
+    assert Prices("regions", dataset, regions)(ids).tolist() == [1, 1, 1]
+    assert Prices("pixels", dataset, regions)(ids).tolist() == [256, 8 * 12, 8 * 12]
+    clicks = Prices("clicks", dataset, regions)
     expected = []
     for region in ids.tolist():
-        top, left, height, width = grid.boxes([region])[0]
+        top, left, height, width = regions.boxes([region])[0]
         window = dataset.read_mask("train", region // 12)[top : top + height, left : left + width]
         expected.append(polygon_clicks(window, np.ones(window.shape, bool)))
     assert clicks(ids).tolist() == expected

@@ -12,11 +12,11 @@ from raylab.regions import RegionGrid
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12), st.data())
 def test_the_truth_inside_the_regions_and_ignored_elsewhere(height, width, n, data):
     n = min(n, max(height, width))
-    grid = RegionGrid([(height, width)], n)
-    ids = data.draw(st.lists(st.integers(0, grid.n_regions - 1), unique=True, max_size=8))
+    regions = RegionGrid([(height, width)], n)
+    ids = data.draw(st.lists(st.integers(0, regions.n_regions - 1), unique=True, max_size=8))
     mask = np.random.default_rng(height * width).integers(0, 19, (height, width)).astype(np.uint8)
     before = mask.copy()
-    partial = reveal(mask, grid.covered(0, ids))
+    partial = reveal(mask, regions.covered(0, ids))
     for y in range(height):
         for x in range(width):
             labelled = (y // n) * (-(-width // n)) + x // n in ids

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save, save_file
 
 from raylab.config import ModelConfig
 from raylab.errors import WeightsError
+from raylab.files import Store
 from raylab.models import build_model
 from raylab.models.weights import _find
-from raylab.store import Store
 from tests.conftest import shared_folder
 
 CONFIG = ModelConfig(weights="random", channels=16)
@@ -49,7 +49,7 @@ def test_a_whole_model_fills_the_decoder_and_the_classifier_where_the_classes_ar
 def test_where_the_weights_came_from_is_said_with_their_hash(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = f"{tmp_path}/backbone.safetensors"
     save_file({k: v for k, v in build_model(CONFIG, 5, seed=1).backbone.state_dict().items()}, path)
-    with caplog.at_level(logging.INFO, logger="raylab.models.build"):
+    with caplog.at_level(logging.INFO, logger="raylab.models.registry"):
         first = build_model(CONFIG.model_copy(update={"weights": path}), 5, seed=0)
     assert first.weights_source.startswith(f"from {path}, sha256 ")
     assert first.weights_source in caplog.text

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raylab import pool
 from raylab.config import RegionConfig, RunConfig
 from raylab.errors import ConfigError, StoreError
-from raylab.regions import RegionGrid, Regions, Superpixels, open_regions, slic
+from raylab.files import Store
+from raylab.pool import open_regions
+from raylab.regions import RegionGrid, Regions, Superpixels
 from raylab.regions.superpixels import decoded, encoded, geometry_of, joined
-from raylab.store import Store
 from tests.selection.pools import label_map
 
 SIZES = [(48, 64), (48, 64), (40, 33), (64, 48), (48, 64)]
@@ -54,7 +56,7 @@ def build(store: Store, images: Any = None, **options: Any) -> Superpixels:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store, and files of two images each."""
-    monkeypatch.setattr(slic, "PART", 2)
+    monkeypatch.setattr(pool, "PART", 2)
     return Store(str(tmp_path))
 
 
@@ -101,19 +103,19 @@ def test_superpixels_partition_every_image(store: Store) -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(6, 20)), min_size=1, max_size=3))
 def test_a_grid_says_the_same_of_itself(sizes: list[tuple[int, int]]) -> None:
-    grid = RegionGrid(sizes, 6)
-    check_against_counting(grid)
-    row, col = grid.row_col(np.arange(grid.n_regions))
-    np.testing.assert_array_equal(grid.centres(np.arange(grid.n_regions)), np.c_[6 * row + 3, 6 * col + 3])
+    regions = RegionGrid(sizes, 6)
+    check_against_counting(regions)
+    row, col = regions.row_col(np.arange(regions.n_regions))
+    np.testing.assert_array_equal(regions.centres(np.arange(regions.n_regions)), np.c_[6 * row + 3, 6 * col + 3])
 
 
 def test_geometry_of_tiles_is_that_of_the_grid() -> None:
-    grid = RegionGrid([(32, 48)], 16)
-    counted, ids = geometry_of(grid.label_map(0)), np.arange(6)
+    regions = RegionGrid([(32, 48)], 16)
+    counted, ids = geometry_of(regions.label_map(0)), np.arange(6)
     assert counted.counts.tolist() == [6]
-    for column, expected in ((counted.centres, grid.centres(ids)), (counted.boxes, grid.boxes(ids))):
+    for column, expected in ((counted.centres, regions.centres(ids)), (counted.boxes, regions.boxes(ids))):
         np.testing.assert_array_equal(column, expected)
-    np.testing.assert_array_equal(counted.pixels, grid.pixels(ids))
+    np.testing.assert_array_equal(counted.pixels, regions.pixels(ids))
 
 
 @settings(max_examples=30, deadline=None)
@@ -135,9 +137,9 @@ def test_built_once_and_the_same_for_ever(store: Store, monkeypatch: pytest.Monk
     def no_slic(*args: object) -> None:
         raise AssertionError("segmented again")
 
-    monkeypatch.setattr(slic, "segment", no_slic)
-    monkeypatch.setattr(slic, "_version", lambda: "99")
-    monkeypatch.setattr(slic, "PART", 3)
+    monkeypatch.setattr(pool, "segment", no_slic)
+    monkeypatch.setattr(pool, "_version", lambda: "99")
+    monkeypatch.setattr(pool, "PART", 3)
     images = Images()
     again, only_opened = build(store, images), build(store, images, build=False)
     assert images.reads == [0] * 5
@@ -201,7 +203,7 @@ def test_parts_that_do_not_fit_are_made_again(store: Store, how: str, monkeypatc
     part = f"{FOLDER}/maps-00000.parquet"
     if how == "another scikit-image":
         with monkeypatch.context() as patch:
-            patch.setattr(slic, "_version", lambda: "0.1")
+            patch.setattr(pool, "_version", lambda: "0.1")
             build(store)
     else:
         build(store, Images([(16, 16)] * 1 + SIZES[:4]) if how == "other images" else None)
@@ -264,7 +266,7 @@ def test_what_cannot_be_is_said_before_anything_is_computed(store: Store, monkey
     with pytest.raises(ConfigError, match=r"regions.size: 8 is larger than image 1 \(7x4\); choose at most 7"):
         build(store, images)
     assert images.reads == [0, 0]
-    monkeypatch.setattr(slic, "_MOST", 5)
+    monkeypatch.setattr(pool, "_MOST", 5)
     with pytest.raises(ConfigError, match=r"regions.size: 8 gives \d+ superpixels an image"):
         build(store)
 
@@ -278,13 +280,13 @@ def test_a_pool_without_images(store: Store) -> None:
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_small_images_have_at_least_one(size: tuple[int, int], n: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    labels = slic.segment(image, n, 10.0)
+    labels = pool.segment(image, n, 10.0)
     assert labels.shape == size
     assert np.unique(labels).tolist() == list(range(labels.max() + 1))
 
 
 def test_a_grid_is_opened_without_a_store() -> None:
     config = RunConfig(regions=RegionConfig(size=16))
-    grid = open_regions(config, Images(), None)  # type: ignore[arg-type]
-    assert isinstance(grid, RegionGrid)
-    assert grid.n_regions == RegionGrid(SIZES, 16).n_regions
+    regions = open_regions(config, Images(), None)  # type: ignore[arg-type]
+    assert isinstance(regions, RegionGrid)
+    assert regions.n_regions == RegionGrid(SIZES, 16).n_regions

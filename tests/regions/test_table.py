@@ -67,9 +67,9 @@ def test_rows_that_are_not_the_pool_in_order_are_refused(ids):
 
 
 def test_the_ledger_says_where_each_pick_lies():
-    grid = RegionGrid([(40, 50), (20, 20)], 16)
+    regions = RegionGrid([(40, 50), (20, 20)], 16)
     terms = {name: np.asarray([3.0, 1.0]) + i for i, name in enumerate(TERMS)}
-    table = ledger_table(grid, ["a", "b"], 3, np.asarray([15, 2]), terms)
+    table = ledger_table(regions, ["a", "b"], 3, np.asarray([15, 2]), terms)
     assert table.schema == LEDGER
     assert table.to_pylist() == [
         {"round": 3, "order": 0, "region_id": 15, "image_index": 1, "image": "b", "top": 16, "left": 16, "height": 4,
@@ -108,15 +108,15 @@ def stored(table: pa.Table) -> pa.Table:
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(8, 30)), min_size=1, max_size=6), st.booleans())
 def test_a_table_carries_its_grid(sizes, through_parquet):
-    grid = RegionGrid(sizes, 8)
-    ids, uncertainty, features = rows(grid.n_regions, 2)
-    table = with_regions(region_table(ids, {"u": uncertainty}, features), grid)
+    regions = RegionGrid(sizes, 8)
+    ids, uncertainty, features = rows(regions.n_regions, 2)
+    table = with_regions(region_table(ids, {"u": uncertainty}, features), regions)
     assert table.column_names == ["region_id", "u", "feature"]
     back = regions_of(stored(table) if through_parquet else table, "here")
     assert isinstance(back, RegionGrid)
-    np.testing.assert_array_equal(back.sizes, grid.sizes)
+    np.testing.assert_array_equal(back.sizes, regions.sizes)
     assert back.region_size == 8
-    columns_of(table, grid.n_regions)
+    columns_of(table, regions.n_regions)
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,10 +6,11 @@ import numpy as np
 
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
-from raylab.data.scenery import CITYSCAPES
+from raylab.data.classes import CITYSCAPES
+from raylab.files import Store
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table
-from raylab.store import RoundStore, RunStore, Store
+from raylab.runs import RoundStore, RunStore
 
 CONFIG = StudyConfig(
     name="small",
@@ -42,35 +43,35 @@ def write_study(store: Store, config: StudyConfig = CONFIG, dataset: DataConfig 
 def write_rounds(store: Store, run: RunConfig, stop: int | None = None, dataset: DataConfig | None = None) -> None:
     """Write the first `stop` rounds of a run, those that are there left alone."""
     scenes = open_dataset(dataset or run.data)
-    grid = RegionGrid(scenes.image_sizes("train"), run.regions.size)
+    regions = RegionGrid(scenes.image_sizes("train"), run.regions.size)
     run_store = RunStore(store, run)
     run_store.open(scenes.fingerprint())
     budgets = (run.budget.initial, *run.budget.rounds)
     acquisition = run.strategy.acquisition()
     # Entropy clumps: it takes regions in their order; the others are spread.
-    order = np.random.default_rng(run.seed).permutation(grid.n_regions)
-    clump = np.r_[order[: budgets[0]], np.setdiff1d(np.arange(grid.n_regions), order[: budgets[0]])]
+    order = np.random.default_rng(run.seed).permutation(regions.n_regions)
+    clump = np.r_[order[: budgets[0]], np.setdiff1d(np.arange(regions.n_regions), order[: budgets[0]])]
     order = clump if run.strategy.name == "entropy" else order
     ends = np.cumsum(budgets)
     for t in range(len(budgets) if stop is None else stop):
         folder = run_store.round(t)
         if folder.record("train") is None:
             picks = order[ends[t] - budgets[t] : ends[t]]
-            ledger = ledger_table(grid, scenes.image_names("train"), t, picks)
+            ledger = ledger_table(regions, scenes.image_names("train"), t, picks)
             cost = {"seconds": 0.5 + t, "peak_memory": 100_000_000}
-            folder.commit("select", {**share(grid, order[: ends[t]]), **cost}, {"ledger.parquet": ledger})
+            folder.commit("select", {**share(regions, order[: ends[t]]), **cost}, {"ledger.parquet": ledger})
             miou = 0.3 + t * GAIN.get(run.strategy.name, 0.07) + 0.01 * run.seed
             folder.commit("train", train_record(miou))
         if t < len(budgets) - 1 and acquisition.needs_uncertainty:
             folder.commit("score", {"seconds": 3.0, "peak_memory": 200_000_000, "features": False})
 
 
-def share(grid: RegionGrid, labelled: np.ndarray) -> dict:
+def share(regions: RegionGrid, labelled: np.ndarray) -> dict:
     """As `raylab.loop.labelled_share`, without the import of Ray."""
     return {
         "labelled_regions": len(labelled),
-        "labelled_pixels": 100 * int(grid.pixels(labelled).sum()) / grid.n_pixels,
-        "annotated_images": len(np.unique(grid.image_of(labelled))),
+        "labelled_percent": 100 * int(regions.pixels(labelled).sum()) / regions.n_pixels,
+        "annotated_images": len(np.unique(regions.image_of(labelled))),
     }
 
 

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from raylab.config import StudyConfig
-from raylab.data.scenery import CITYSCAPES
+from raylab.data.classes import CITYSCAPES
+from raylab.files import Store
 from raylab.report import overlays, panels
-from raylab.report.aggregate import RunResult, Study, read_study
 from raylab.report.bars import stage_seconds
 from raylab.report.html import figures
 from raylab.report.labels import label_histogram
+from raylab.report.study_data import RunResult, Study, read_study
 from raylab.report.style import RANDOM, looks
-from raylab.store import Store
 from tests.report.study_on_disk import CONFIG, write_study
 
 

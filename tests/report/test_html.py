@@ -9,9 +9,9 @@ import pytest
 
 from raylab.config import DataConfig
 from raylab.errors import ConfigError, StoreError
+from raylab.files import Store
 from raylab.report import write_report
-from raylab.store import Store
-from raylab.store.studies import report_folder
+from raylab.runs.studies import report_folder
 from tests.report.study_on_disk import CONFIG, write_study
 
 

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 
 from raylab.data import open_dataset
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 from raylab.errors import DataError
-from raylab.regions import open_regions
+from raylab.files import Store
+from raylab.pool import open_regions
 from raylab.regions.table import ledger_table
-from raylab.report.aggregate import RunResult, Study, read_study
 from raylab.report.labels import class_counts, label_histogram, labelled_pixels, labels_csv, region_shape
 from raylab.report.ledgers import of_image, run_ledger
-from raylab.store import Store
+from raylab.report.study_data import RunResult, Study, read_study
 from tests.report.study_on_disk import CONFIG, write_study
 
 MASK = np.arange(12, dtype=np.uint8).reshape(3, 4)

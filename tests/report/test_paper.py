@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from raylab.acquisition import STRATEGIES
 from raylab.config import RunConfig
 from raylab.errors import ConfigError
+from raylab.files import Store
 from raylab.report import paper_table
-from raylab.report.aggregate import read_study
 from raylab.report.paper import MEASURES, beside, citation
-from raylab.selection.strategies import STRATEGIES
-from raylab.store import Store
+from raylab.report.study_data import read_study
 from tests.report.study_on_disk import write_study
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raylab.report.aggregate import Study, read_study
+from raylab.files import Store
 from raylab.report.statistics import (
     Spread,
     area_under_curve,
@@ -19,7 +19,8 @@ from raylab.report.statistics import (
     summaries,
     target_of,
 )
-from raylab.store import RoundStore, Store
+from raylab.report.study_data import Study, read_study
+from raylab.runs import RoundStore
 from tests.report.study_on_disk import CONFIG, train_record, write_rounds, write_study
 
 
@@ -141,7 +142,7 @@ def test_an_interval_by_hand(tmp_path) -> None:
     study = store_with(tmp_path, 0.6)
     store = Store(str(tmp_path))
     run = next(r.config for r in study.runs if r.config.strategy.label == "entropy" and r.config.seed == 1)
-    from raylab.store import RunStore
+    from raylab.runs import RunStore
 
     RunStore(store, run).round(2).commit("train", train_record(0.47))
     (last,) = [d for d in differences(read_study(store, "small")) if d.budget == 80 and d.strategy == "entropy"]

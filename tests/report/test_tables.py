@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from raylab.config import StudyConfig
-from raylab.report.aggregate import read_study
+from raylab.files import Store
 from raylab.report.headlines import headlines
 from raylab.report.statistics import Spread
+from raylab.report.study_data import read_study
 from raylab.report.tables import (
     classes_csv,
     differences_csv,
@@ -19,7 +20,7 @@ from raylab.report.tables import (
     show_spread,
     summary_csv,
 )
-from raylab.store import RoundStore, Store
+from raylab.runs import RoundStore
 from tests.report.study_on_disk import train_record, write_study
 
 

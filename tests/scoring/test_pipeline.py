@@ -12,13 +12,13 @@ from safetensors.torch import save
 
 from raylab.config import ComputeConfig
 from raylab.data import open_dataset
+from raylab.files import Store
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of
 from raylab.scoring.pipeline import score
 from raylab.scoring.predict import Predictor, scoring_job
 from raylab.scoring.reduce import principal_components
-from raylab.store import Store
 from raylab.training.step import image_batches, prepare_process
 from tests.configs import tiny_run
 from tests.training.test_trainer import Silent
@@ -30,11 +30,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("free_resources")]
 def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None:
     config = tiny_run(str(tmp_path), compute=ComputeConfig(scorers=scorers))
     dataset = open_dataset(config.data)
-    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
+    regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     model = build_model(config.model, len(dataset.classes), seed=3).eval()
     store = Store(str(tmp_path))
     store.write_bytes("model.safetensors", save(dict(model.state_dict())))
-    job = scoring_job(config, grid, len(dataset.classes), ("entropy", "margin"), features=True)
+    job = scoring_job(config, regions, len(dataset.classes), ("entropy", "margin"), features=True)
 
     table, cost = score(job, store, ["model.safetensors"], False, Silent())
 
@@ -42,9 +42,9 @@ def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None
     predict = Predictor(job, [model], torch.device("cpu"))
     plain: list[Any] = [
         predict(batch, [dataset.read_image("train", i) for i in batch])
-        for batch in image_batches(dataset, "train", np.arange(grid.n_images), job.batch_size)
+        for batch in image_batches(dataset, "train", np.arange(regions.n_images), job.batch_size)
     ]
-    maps, features = columns_of(table, grid.n_regions)
+    maps, features = columns_of(table, regions.n_regions)
     for name in ("entropy", "margin"):
         np.testing.assert_array_equal(maps[name], np.concatenate([t[name].to_numpy() for t in plain]))
     rows = np.concatenate([np.stack(t["feature"].to_numpy()) for t in plain])

@@ -15,9 +15,9 @@ from raylab.scoring.uncertainty import UNCERTAINTIES, entropy
 def test_full_size_means_are_the_plain_means_of_boxes(height: int, width: int, size: int) -> None:
     size = min(size, max(height, width))
     maps = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(height * 64 + width))
-    grid = RegionGrid([(height, width)], size)
+    regions = RegionGrid([(height, width)], size)
     got = region_means(maps, (height, width), size).flatten(2).numpy()
-    for region, (top, left, h, w) in enumerate(grid.boxes(np.arange(grid.n_regions))):
+    for region, (top, left, h, w) in enumerate(regions.boxes(np.arange(regions.n_regions))):
         expected = maps[:, :, top : top + h, left : left + w].mean((2, 3)).numpy()
         np.testing.assert_allclose(got[:, :, region], expected, rtol=1e-5, atol=1e-6)
 
@@ -62,11 +62,11 @@ def test_label_means_are_the_plain_means_of_what_pixels_see(
 
 
 def test_label_means_of_a_grid_are_its_region_means() -> None:
-    grid = RegionGrid([(40, 56)], 16)
+    regions = RegionGrid([(40, 56)], 16)
     for cells in ((40, 56), (10, 14)):
         maps = torch.rand(12, *cells, generator=torch.Generator().manual_seed(0))
         want = region_means(maps[None], (40, 56), 16)[0].flatten(1).T
-        got = label_means(maps, grid.label_map(0), grid.n_regions)
+        got = label_means(maps, regions.label_map(0), regions.n_regions)
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from raylab.acquisition import PREDICTED_CLASS
 from raylab.config import ModelConfig
 from raylab.data import open_dataset
 from raylab.models import Segmenter, build_model
 from raylab.regions import RegionGrid
-from raylab.regions.table import PREDICTED_CLASS, columns_of
+from raylab.regions.table import columns_of
 from raylab.scoring.predict import Predictor, scoring_job
 from raylab.scoring.uncertainty import COMMITTEE_MAPS, UNCERTAINTIES, Committee
 from tests.configs import tiny_run
@@ -71,11 +72,11 @@ def test_a_committee_that_agrees_has_nothing_to_tell() -> None:
 def pool() -> Any:
     config = tiny_run(model=ModelConfig(weights="random", channels=16, dropout=0.3))
     dataset = open_dataset(config.data)
-    grid = RegionGrid(dataset.image_sizes("train"), config.regions.size)
+    regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     maps = ("bald", "entropy", "vote_entropy", PREDICTED_CLASS)
-    job = scoring_job(config, grid, len(dataset.classes), maps, features=True)
+    job = scoring_job(config, regions, len(dataset.classes), maps, features=True)
     models = [build_model(config.model, len(dataset.classes), seed).eval() for seed in (1, 2)]
-    return config, dataset, grid, job, models
+    return config, dataset, regions, job, models
 
 
 def rows_of(pool: Any, models: list[Segmenter]) -> Any:

@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.regions.superpixels import Geometry, Superpixels, geometry_of, joined
-from raylab.selection import Acquisition
 
 
 class Case(NamedTuple):
     """The arguments of `select`, but for the acquisition."""
 
-    grid: Regions
+    regions: Regions
     k: int
     labelled: np.ndarray
     uncertainty: np.ndarray
@@ -46,11 +46,11 @@ def label_map(rng: np.random.Generator, height: int, width: int, regions: int) -
     return np.unique(labels, return_inverse=True)[1].reshape(height, width).astype(np.int32)
 
 
-def scattered(grid: Regions) -> Superpixels:
+def scattered(regions: Regions) -> Superpixels:
     """The same regions as superpixels, which are told by their centres alone."""
-    ids = np.arange(grid.n_regions)
-    geometry = Geometry(np.diff(grid.offset), grid.centres(ids), grid.boxes(ids), grid.pixels(ids))
-    return Superpixels(grid.sizes, grid.region_size, geometry)
+    ids = np.arange(regions.n_regions)
+    geometry = Geometry(np.diff(regions.offset), regions.centres(ids), regions.boxes(ids), regions.pixels(ids))
+    return Superpixels(regions.sizes, regions.region_size, geometry)
 
 
 def irregular(rng: np.random.Generator, sizes: list[tuple[int, int]], size: int, kind: str) -> Superpixels:
@@ -83,8 +83,8 @@ def pools(draw: st.DrawFn, most_images: int = 5) -> Regions:
 @st.composite
 def cases(draw: st.DrawFn, most_images: int = 5) -> Case:
     """Pools of any shape, ties, constants, duplicates; nothing or all of it labelled."""
-    grid = draw(pools(most_images))
-    n = grid.n_regions
+    regions = draw(pools(most_images))
+    n = regions.n_regions
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     levels = draw(st.sampled_from([1, 2, 3, 10, 0]))
     uncertainty = rng.random(n) if levels == 0 else rng.integers(0, levels, n) / 7
@@ -103,7 +103,7 @@ def cases(draw: st.DrawFn, most_images: int = 5) -> Case:
     labelled = rng.permutation(n)[: math.ceil(share * n)]
     k = draw(st.sampled_from([0, 1, 2, n // 3, n, n + 5]))
     classes = rng.integers(0, draw(st.sampled_from([1, 4])), n).astype(np.int16)
-    return Case(grid, k, labelled, uncertainty, features.astype(np.float32), int(rng.integers(0, 2**31)), classes)
+    return Case(regions, k, labelled, uncertainty, features.astype(np.float32), int(rng.integers(0, 2**31)), classes)
 
 
 @st.composite

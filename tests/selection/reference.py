@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
+from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
-from raylab.selection import Acquisition
 from tests.selection.pools import Case
 
 STEP = 2.0**-32  # Max-Sum's grid for spatial distances
@@ -66,17 +66,17 @@ def plain_power(x: float, exponent: float) -> float:
 class Oracle:
     """All pairwise terms of a small pool."""
 
-    def __init__(self, grid: Regions, q: Acquisition, features: np.ndarray | None) -> None:
-        n = grid.n_regions
+    def __init__(self, regions: Regions, q: Acquisition, features: np.ndarray | None) -> None:
+        n = regions.n_regions
         ids = np.arange(n)
         self.q, self.n = q, n
-        image = grid.image_of(ids)
+        image = regions.image_of(ids)
         self.same = image[:, None] == image[None, :]
         centres = np.zeros((n, n))
-        place, step = grid.centres(ids).tolist(), 1
+        place, step = regions.centres(ids).tolist(), 1
         norm = scattered_norm
-        if isinstance(grid, RegionGrid):
-            place, step, norm = np.stack(grid.row_col(ids), axis=1).tolist(), grid.region_size, grid_norm
+        if isinstance(regions, RegionGrid):
+            place, step, norm = np.stack(regions.row_col(ids), axis=1).tolist(), regions.region_size, grid_norm
         for x in range(n):
             for y in range(n):
                 if self.same[x, y]:
@@ -87,7 +87,7 @@ class Oracle:
             self.spatial = np.where(self.same, centres, largest) / largest if largest > 0 else np.zeros((n, n))
             self.cross = self.empty = 1.0 if largest > 0 else 0.0
         else:
-            tau = grid.region_size if q.tau is None else q.tau
+            tau = regions.region_size if q.tau is None else q.tau
             inside = np.where(ids[:, None] == ids[None, :], 0.0, np.where(centres <= tau, q.a, q.b))
             self.spatial = np.where(self.same, inside, q.c) / max(q.b, q.c)
             self.cross, self.empty = q.c / max(q.b, q.c), 1.0
@@ -131,7 +131,7 @@ class Oracle:
 
 
 def reference(
-    grid: Regions,
+    regions: Regions,
     q: Acquisition,
     k: int,
     *,
@@ -142,7 +142,7 @@ def reference(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The picks and their phi (0 for regions drawn at random; relative to |S| d_s across images under Max-Sum)."""
-    n = grid.n_regions
+    n = regions.n_regions
     u = np.zeros(n)
     if uncertainty is not None and q.uncertainty > 0 and n:
         u = uncertainty.astype(np.float64)
@@ -157,7 +157,7 @@ def reference(
     k = min(k, len(free))
     drawn = math.floor(q.random * k + 1e-9)
     picks, values = [], []
-    oracle = Oracle(grid, q, features) if drawn < k else None
+    oracle = Oracle(regions, q, features) if drawn < k else None
     s = oracle.scale(free, members) if oracle else 0.0
     for _ in range(k - drawn):
         phi = [oracle.phi(x, u, members, s) for x in free]
@@ -173,11 +173,11 @@ def reference(
 
 def naive(q: Acquisition, case: Case) -> np.ndarray:
     """Max-Min for thousands of regions, with something labelled: the naive algorithm, each pick by whole arrays."""
-    grid, n = case.grid, case.grid.n_regions
+    regions, n = case.regions, case.regions.n_regions
     u = case.uncertainty
     potential = q.uncertainty * ((u - u.min()) / (u.max() - u.min()))
-    image = grid.image_of(np.arange(n))
-    y_of, x_of = grid.centres(np.arange(n)).T
+    image = regions.image_of(np.arange(n))
+    y_of, x_of = regions.centres(np.arange(n)).T
     f = snapped(case.features)
     nearest = np.full(n, np.inf)
     for y in case.labelled:
@@ -191,7 +191,7 @@ def naive(q: Acquisition, case: Case) -> np.ndarray:
         free[y] = False
         distance = np.sqrt(((f - f[y]) ** 2).sum(axis=1).astype(np.float64)) * weight
         if q.spatial > 0:
-            near = np.maximum(abs(y_of - y_of[y]), abs(x_of - x_of[y])) <= grid.region_size
+            near = np.maximum(abs(y_of - y_of[y]), abs(x_of - x_of[y])) <= regions.region_size
             inside = np.where(np.arange(n) == y, 0.0, np.where(near, q.a, q.b))
             distance = distance + q.spatial * (np.where(image == image[y], inside, q.c) / max(q.b, q.c))
         return np.minimum(least, distance)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raylab.acquisition import STRATEGIES, Acquisition, strategy
 from raylab.errors import ConfigError
 from raylab.regions.grid import RegionGrid
-from raylab.selection import STRATEGIES, Acquisition, GreedySelector, array_namespace, select, strategy
+from raylab.selection import GreedySelector, array_namespace, select
 from raylab.selection.arrays import Blocks
 from raylab.selection.features import grid_bits
 

@@ -9,19 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raylab.acquisition import STRATEGIES, Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
-from raylab.selection import (
-    STRATEGIES,
-    Acquisition,
-    GreedySelector,
-    array_namespace,
-    features,
-    lazy,
-    maxsum,
-    select,
-    sieve,
-)
+from raylab.selection import GreedySelector, array_namespace, features, max_min, max_sum, select, sieve
 from tests.selection import guarded
 from tests.selection.pools import Case, acquisitions, cases, irregular
 from tests.selection.reference import naive, reference
@@ -43,19 +34,19 @@ def examples(count: int) -> settings:
 @pytest.fixture
 def small_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools of a few regions and products of a few members, so that small cases go through all of the nesting."""
-    monkeypatch.setattr(lazy, "POOLS", (7, 3))
-    monkeypatch.setattr(lazy, "FIRST", 2)
-    monkeypatch.setattr(lazy, "CHUNK", 3)
-    monkeypatch.setattr(maxsum, "POOL", 5)
-    monkeypatch.setattr(maxsum, "CHUNK", 3)
+    monkeypatch.setattr(max_min, "POOLS", (7, 3))
+    monkeypatch.setattr(max_min, "FIRST", 2)
+    monkeypatch.setattr(max_min, "CHUNK", 3)
+    monkeypatch.setattr(max_sum, "POOL", 5)
+    monkeypatch.setattr(max_sum, "CHUNK", 3)
     monkeypatch.setattr(features, "SIEVE_FROM", 2)
     monkeypatch.setattr(sieve, "COLUMNS", 2)
     monkeypatch.setattr(sieve, "FEW", 1)
 
 
 def check(case: Case, q: Acquisition, xp: ModuleType = np, block_bytes: int | None = None) -> None:
-    ids, phi = reference(case.grid, q, case.k, **case.arguments)
-    got = select(case.grid, q, case.k, xp=xp, block_bytes=block_bytes, **case.arguments)
+    ids, phi = reference(case.regions, q, case.k, **case.arguments)
+    got = select(case.regions, q, case.k, xp=xp, block_bytes=block_bytes, **case.arguments)
     assert got.region_id.tolist() == ids.tolist()
     assert got.region_id.dtype == np.int64
     columns = (got.phi, got.uncertainty, got.feature, got.spatial)
@@ -99,43 +90,43 @@ def test_on_the_gpu(case: Case, q: Acquisition) -> None:
 @given(case=cases(), q=acquisitions(), cut=st.floats(0, 1))
 def test_rounds_give_what_one_call_gives(case: Case, q: Acquisition, cut: float) -> None:
     """The state kept between rounds is the state made anew."""
-    selector = GreedySelector(case.grid, q)
+    selector = GreedySelector(case.regions, q)
     half = int(cut * len(case.labelled))
     arguments = {name: value for name, value in case.arguments.items() if name != "labelled"}
     selector.label(case.labelled[:half])
     selector.select(case.k, **arguments)
     selector.label(case.labelled)  # some are there already
     assert selector.labelled.tolist() == sorted(case.labelled.tolist())
-    ids, _ = reference(case.grid, q, case.k, **case.arguments)
+    ids, _ = reference(case.regions, q, case.k, **case.arguments)
     assert selector.select(case.k, **arguments).region_id.tolist() == ids.tolist()
 
 
 @pytest.mark.parametrize("name", [name for name, q in STRATEGIES.items() if not q.random])
 def test_fewer_picks_are_the_first_of_more(name: str) -> None:
     rng = np.random.default_rng(3)
-    grid = RegionGrid([(40, 60), (64, 64), (50, 33)] * 3, 8)
+    regions = RegionGrid([(40, 60), (64, 64), (50, 33)] * 3, 8)
     arguments = {
-        "labelled": rng.permutation(grid.n_regions)[:20],
-        "uncertainty": rng.random(grid.n_regions),
-        "features": rng.normal(size=(grid.n_regions, 6)).astype(np.float32),
-        "predicted_class": rng.integers(0, 5, grid.n_regions),
+        "labelled": rng.permutation(regions.n_regions)[:20],
+        "uncertainty": rng.random(regions.n_regions),
+        "features": rng.normal(size=(regions.n_regions, 6)).astype(np.float32),
+        "predicted_class": rng.integers(0, 5, regions.n_regions),
     }
-    more = select(grid, STRATEGIES[name], 150, **arguments)
+    more = select(regions, STRATEGIES[name], 150, **arguments)
     for k in (1, 10, 77):
-        assert select(grid, STRATEGIES[name], k, **arguments).region_id.tolist() == more.region_id[:k].tolist()
+        assert select(regions, STRATEGIES[name], k, **arguments).region_id.tolist() == more.region_id[:k].tolist()
 
 
 @pytest.mark.parametrize("name", ["core-set", "entropy+feature", "entropy+spatial+feature", "entropy+spatial"])
 @pytest.mark.parametrize("kind", ["spectrum", "far from the origin", "near ties", "isotropic", "superpixels"])
 def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of regions and many dimensions: the sieve and the nested epochs as they run in earnest."""
-    monkeypatch.setattr(lazy, "POOLS", (300, 40))
+    monkeypatch.setattr(max_min, "POOLS", (300, 40))
     rng = np.random.default_rng(7)
     sizes = [(64, 128), (70, 100), (32, 64)] * 40
-    grid: Regions = RegionGrid(sizes, 8)
+    regions: Regions = RegionGrid(sizes, 8)
     if kind == "superpixels":
-        grid = irregular(rng, sizes, 8, "places")
-    n, d = grid.n_regions, 96
+        regions = irregular(rng, sizes, 8, "places")
+    n, d = regions.n_regions, 96
     table = rng.normal(size=(n, d))
     if kind == "spectrum":
         table *= np.arange(1, d + 1) ** -1.0
@@ -143,6 +134,6 @@ def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> 
         table = 1000 + 0.01 * table
     elif kind == "near ties":
         table = np.repeat(table[: n // 8 + 1], 8, axis=0)[:n] + 1e-6 * rng.normal(size=(n, d))
-    case = Case(grid, 400, rng.permutation(n)[:300], rng.random(n), table.astype(np.float32), 0)
-    got = select(grid, STRATEGIES[name], case.k, **case.arguments)
+    case = Case(regions, 400, rng.permutation(n)[:300], rng.random(n), table.astype(np.float32), 0)
+    got = select(regions, STRATEGIES[name], case.k, **case.arguments)
     assert got.region_id.tolist() == naive(STRATEGIES[name], case).tolist()

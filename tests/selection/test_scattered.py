@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raylab.acquisition import STRATEGIES, Acquisition, strategy
 from raylab.regions.grid import RegionGrid
 from raylab.regions.superpixels import Geometry, Superpixels
-from raylab.selection import STRATEGIES, Acquisition, GreedySelector, select, strategy
+from raylab.selection import GreedySelector, select
 from raylab.selection.centres import largest_distance, lp_norm, power
 from raylab.selection.distance import SpatialDistance
-from raylab.selection.layout import ScatteredLayout, layouts_of
+from raylab.selection.image_blocks import ScatteredBlock, image_blocks
 from tests.selection import guarded
 from tests.selection.pools import irregular, scattered
 from tests.selection.reference import scattered_norm
@@ -27,15 +28,15 @@ ORDERS = st.sampled_from([1.0, 1.5, 2.0, 3.5, 1000.0, math.inf])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_grid_and_the_same_regions_as_superpixels_give_the_same_picks(name: str) -> None:
     rng = np.random.default_rng(len(name))
-    grid = RegionGrid([(64, 96), (50, 70), (33, 64), (64, 96)], 16)
+    regions = RegionGrid([(64, 96), (50, 70), (33, 64), (64, 96)], 16)
     arguments: dict[str, Any] = {
-        "labelled": rng.permutation(grid.n_regions)[:9],
-        "uncertainty": rng.random(grid.n_regions),
-        "features": rng.normal(size=(grid.n_regions, 5)).astype(np.float32),
-        "predicted_class": rng.integers(0, 4, grid.n_regions),
+        "labelled": rng.permutation(regions.n_regions)[:9],
+        "uncertainty": rng.random(regions.n_regions),
+        "features": rng.normal(size=(regions.n_regions, 5)).astype(np.float32),
+        "predicted_class": rng.integers(0, 4, regions.n_regions),
         "seed": 3,
     }
-    one, other = (select(regions, STRATEGIES[name], 30, **arguments) for regions in (grid, scattered(grid)))
+    one, other = (select(regions, STRATEGIES[name], 30, **arguments) for regions in (regions, scattered(regions)))
     for column in ("region_id", "phi", "uncertainty", "feature", "spatial"):
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column))
 
@@ -79,10 +80,10 @@ def test_images_are_padded_by_half_at_most() -> None:
     n = int(counts.sum())
     geometry = Geometry(counts, np.zeros((n, 2)), np.zeros((n, 4), np.int32), np.ones(n, np.int64))
     pool = Superpixels([(40, 40)] * len(counts), 8, geometry)
-    layouts, kind = layouts_of(np, pool, SpatialDistance(pool, STRATEGIES["entropy+spatial"]), False)
+    layouts, kind = image_blocks(np, pool, SpatialDistance(pool, STRATEGIES["entropy+spatial"]), False)
     for i, layout in enumerate(layouts):
         mine = counts[kind == i]
-        assert isinstance(layout, ScatteredLayout)
+        assert isinstance(layout, ScatteredBlock)
         assert layout.regions == mine.max() <= max(1.5 * mine.min(), mine.min() + 8)
     assert sum(len(layout.first) for layout in layouts) == len(counts)
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raylab.acquisition import STRATEGIES
 from raylab.config import BudgetConfig, ComputeConfig, DataConfig, ModelConfig, RegionConfig, ScoringConfig, StudyConfig
-from raylab.selection import STRATEGIES
-from raylab.selection.tool import replay_runs
-from raylab.store import RunStore, Store
+from raylab.files import Store
+from raylab.pool import known_regions
+from raylab.runs import RunStore
+from raylab.runs.replay import replay_runs
 from raylab.study import run_study
 from tests.configs import tiny_run
 
@@ -60,4 +62,4 @@ def test_one_round_of_each(names: list[str], camvid: Path, ray_session: Any, tmp
         assert len(set(picks[one.strategy.name])) == 40
         assert np.isfinite(ledger["phi"].to_numpy()).all()
     assert len(set(picks.values())) > 0.8 * len(names)
-    assert replay_runs(store, config.runs(), None, lambda _: None)
+    assert replay_runs(store, config.runs(), None, lambda _: None, known_regions)

@@ -11,10 +11,11 @@ import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
 from raylab.errors import MismatchError
-from raylab.experiment import launch
-from raylab.store import RoundStore, RunStore, Store
+from raylab.files import Store
+from raylab.launch import launch
+from raylab.runs import RoundStore, RunStore
 from raylab.study import RunFailedError, run_studies, run_study
-from raylab.study.tasks import supervised_folder
+from raylab.study.grid import supervised_folder
 from tests.configs import tiny_run
 
 pytestmark = [pytest.mark.ray]
@@ -47,7 +48,7 @@ def test_the_bound_is_trained_on_the_whole_pool(finished: Any) -> None:
     record = RoundStore(store, supervised_folder(config)).record("train")
     assert record is not None
     assert record["labelled_regions"] == 192
-    assert record["labelled_pixels"] == 100
+    assert record["labelled_percent"] == 100
 
 
 @pytest.mark.usefixtures("free_resources")
@@ -120,11 +121,11 @@ def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(
     store = Store(config.run.storage)
     random, spatial, _ = (RunStore(store, run) for run in config.runs())
     for step in ("select", "train"):
-        Path(store.place(spatial.round(2).path(f"{step}.json"))).unlink()
-    ledger = Path(store.place(spatial.round(2).path("ledger.parquet")))
+        Path(store.uri_of(spatial.round(2).path(f"{step}.json"))).unlink()
+    ledger = Path(store.uri_of(spatial.round(2).path("ledger.parquet")))
     ledger.unlink()
     ledger.mkdir()
-    Path(store.place(random.round(2).path("train.json"))).unlink()
+    Path(store.uri_of(random.round(2).path("train.json"))).unlink()
     with pytest.raises(RunFailedError) as caught:
         launch([config])
     assert caught.value.exit_code == 1

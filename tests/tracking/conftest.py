@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raylab.store import Store
+from raylab.files import Store
 from raylab.tracking.client import Client
 from tests.tracking.server import MlflowServer
 

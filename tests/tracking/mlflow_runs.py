@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from raylab.config import StudyConfig
-from raylab.store import Store
+from raylab.files import Store
 from raylab.tracking.client import Client
-from raylab.tracking.sender import Sender
+from raylab.tracking.sync import MlflowSync
 from tests.report.study_on_disk import CONFIG
 
 SMALL = CONFIG.model_copy(update={"strategies": ("random", "entropy"), "seeds": (0,)})
@@ -15,8 +15,8 @@ UNBOUNDED = SMALL.model_copy(update={"supervised": False})
 EXPERIMENT = "tests"
 
 
-def sender(uri: str) -> Sender:
-    return Sender(Client(uri, EXPERIMENT))
+def sender(uri: str) -> MlflowSync:
+    return MlflowSync(Client(uri, EXPERIMENT))
 
 
 def client_of(uri: str) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from raylab.errors import TrackingError
-from raylab.store import Store
-from raylab.tracking import Mirror, tracking_for, tracking_uri, ui_command
+from raylab.files import Store
+from raylab.tracking import MlflowUploader, tracking_for, tracking_uri, ui_command
 from raylab.tracking.address import sync_command
 
 
@@ -37,7 +37,7 @@ def test_addresses_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_addresses_that_mlflow_does_not_know(address: str, way_out: str) -> None:
     with pytest.raises(TrackingError, match=f"^tracking: {address}.*{way_out}"):
-        Mirror(address, "any")
+        MlflowUploader(address, "any")
 
 
 def test_files_that_cannot_be_a_database_are_refused_at_once(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_files_that_cannot_be_a_database_are_refused_at_once(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     for address in (str(tmp_path / "text.db"), str(tmp_path / "file/mlflow.db")):
         with pytest.raises(TrackingError, match=r"MLflow cannot be used at .*give another address") as error:
-            Mirror(address, "any")
+            MlflowUploader(address, "any")
         assert tracking_uri(address) in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -55,7 +55,7 @@ def test_a_database_that_somebody_writes_to_is_not_refused(empty_database: Path,
     database.write_bytes(empty_database.read_bytes())
     with sqlite3.connect(database) as other:
         other.execute("BEGIN EXCLUSIVE")
-        Mirror(str(database), "any")
+        MlflowUploader(str(database), "any")
 
 
 def test_the_configuration_then_the_environment_then_the_storage_root(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from raylab.cli import main
+from raylab.files import Store
 from raylab.report import write_report
-from raylab.store import Store
-from raylab.tracking import Mirror
+from raylab.tracking import MlflowUploader
 from tests.report.study_on_disk import write_rounds, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, SMALL, UNBOUNDED, begin, check_finished, files, runs_of
 from tests.tracking.server import MlflowServer, free_port
@@ -90,7 +90,7 @@ def test_a_study_whose_server_was_never_there_is_brought_in_whole(
 ) -> None:
     begin(store, UNBOUNDED)
     runs, name = UNBOUNDED.runs(), UNBOUNDED.name
-    one = Mirror(f"http://127.0.0.1:{free_port()}", "never there", lambda _: None)
+    one = MlflowUploader(f"http://127.0.0.1:{free_port()}", "never there", lambda _: None)
     write_rounds(store, runs[0])
     write_rounds(store, runs[1], stop=1)
     one.mark_failed(runs[1], "out of memory")

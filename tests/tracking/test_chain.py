@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
-from raylab.experiment import launch
-from raylab.store import RunStore, Store
-from raylab.tracking import mirror
+from raylab.files import Store
+from raylab.launch import launch
+from raylab.runs import RunStore
+from raylab.tracking import uploader
 from tests.configs import tiny_run
 from tests.tracking.mlflow_runs import client_of, files, points, runs_of
 from tests.tracking.server import MlflowServer
@@ -21,7 +22,7 @@ from tests.tracking.server import MlflowServer
 def test_a_study_is_in_mlflow_as_it_is_in_the_store(
     ray_session: Any, running_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(mirror, "SERVER_PATIENCE", 300.0)
+    monkeypatch.setattr(uploader, "SERVER_PATIENCE", 300.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", running_server.address)
     run = tiny_run(
         str(tmp_path / "store"),

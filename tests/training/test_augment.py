@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 from raylab.training.augment import augment
 
 PAD = np.array([127, 127, 127], np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
 from raylab.training.loss import global_batch_loss
 from raylab.training.metrics import confusion, iou_per_class, mean_iou
 

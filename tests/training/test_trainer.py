@@ -11,9 +11,9 @@ import torch
 
 from raylab.config import ComputeConfig, ModelConfig, RunConfig
 from raylab.data import open_dataset
-from raylab.data.base import IGNORE
+from raylab.data.classes import IGNORE
+from raylab.files import Store
 from raylab.regions import RegionGrid
-from raylab.store import Store
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob, training_job
 from raylab.training.step import train

@@ -1,0 +1,229 @@
+"""The sections of a run's configuration."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from raylab.acquisition import Acquisition, strategy
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+
+class Frozen(BaseModel):
+    """Base of all of them: frozen, no unknown fields, help texts from the docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SyntheticConfig(Frozen):
+    """Street scenes drawn by a seeded generator."""
+
+    train_images: Positive = 48
+    """Images in the pool."""
+    val_images: Positive = 16
+    """Images that mIoU is measured on."""
+    height: Positive = 128
+    """Pixels."""
+    width: Positive = 192
+    """Pixels."""
+    seed: NonNegative = 0
+    """Seed of the scenes (not of the run)."""
+
+
+class DataConfig(Frozen):
+    """Which images are the pool and the validation split."""
+
+    name: Literal["synthetic", "camvid", "idd_lite", "cityscapes", "voc2012", "gta5", "folder"] = "synthetic"
+    """Data set in its official layout; `folder` is one of your own (images/, masks/, dataset.yaml)."""
+    root: str | None = None
+    """Folder or URI (s3://, gs://) of the data set, raw or packed by `raylab pack`; not used by `synthetic`."""
+    train_list: Literal["train", "train_aug", "trainval"] = "train"
+    """VOC 2012: the list of ImageSets/Segmentation that is the pool; `train_aug` is SBD's."""
+    synthetic: SyntheticConfig = SyntheticConfig()
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that say which data these are, wherever they lie, as plain JSON values."""
+        fields = {"synthetic": {"name", "synthetic"}, "voc2012": {"name", "train_list"}}.get(self.name, {"name"})
+        return self.model_dump(mode="json", include=fields)
+
+    @property
+    def key(self) -> str:
+        """The same as text, to tell data sets apart by."""
+        return json.dumps(self.decisive(), sort_keys=True)
+
+
+class RegionConfig(Frozen):
+    """How images are cut into regions."""
+
+    size: Positive = 32
+    """N: side of a region in pixels (the paper: 128 on Cityscapes, 32 on VOC); a superpixel has about N x N of them."""
+    shape: Literal["grid", "superpixels"] = "grid"
+    """N x N tiles, or SLIC superpixels."""
+    compactness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """SLIC's weight of nearness in space against likeness in colour; higher gives squarer superpixels."""
+
+
+class ModelConfig(Frozen):
+    """DeepLabv3+ or FPN on a timm backbone."""
+
+    architecture: Literal["deeplabv3+", "fpn"] = "deeplabv3+"
+    """FPN is what the paper's Table I compares with (as CEREALS and RALIS used it)."""
+    backbone: str = "tf_efficientnet_lite0"
+    """Any timm model with features at strides 4 and 16 (the paper: xception41)."""
+    weights: str = "imagenet"
+    """`imagenet` (timm's default for the backbone, from a package or the hub), `hub:NAME` of timm's weights on the hub,
+    `random`, or the path or URI of a .safetensors file: a backbone's, or a whole model's that raylab trained."""
+    output_stride: Literal[8, 16, 32] = 16
+    """Stride of the backbone's last features."""
+    atrous_rates: tuple[Positive, ...] = (6, 12, 18)
+    """Dilations of the ASPP's three branches."""
+    channels: Positive = 256
+    """Channels of the ASPP and the decoder: also the dimension of the region features."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the activations dropped before the classifier, and after DeepLabv3+'s ASPP: in training, and in the
+    stochastic passes of BALD and vote entropy."""
+
+
+class TrainingConfig(Frozen):
+    """One round's training, from the pre-trained backbone (docs/definitions.md)."""
+
+    iterations: Positive | None = None
+    """Optimiser steps a round; when not given, `epochs` over the labelled images."""
+    epochs: Positive = 100
+    """Passes over the images with at least one labelled region."""
+    batch_size: Positive = 16
+    """Crops in a global batch, over all workers."""
+    crop: Positive = 513
+    """Side of the random crop in pixels."""
+    crop_tries: Positive = 1
+    """Random crops drawn until one holds a labelled pixel; 1 is the paper's plain random crop."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Range of the random scale."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
+    """Base rate of the poly schedule (the paper: 0.01 Cityscapes, 0.007 VOC)."""
+    head_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Rate of the freshly initialised head relative to the backbone's."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4e-5
+    power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.9
+    """Exponent of the poly schedule."""
+    frozen_backbone: bool = False
+    """Keep the pre-trained backbone and its batch norms as they are and train the head alone: a third of the time an
+    iteration, for small machines. The paper trains all of it."""
+    norm_images: NonNegative = 0
+    """Labelled images, whole and not augmented, whose batch statistics replace the running averages after training
+    ("precise batch norm", Wu & Johnson 2021); 0 keeps the averages over augmented crops, as the paper does."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: forward and backward under autocast; weights and optimiser stay float32."""
+    channels_last: bool = True
+    ensemble: Positive = 1
+    """Models trained each round, of other heads and crops; the first is evaluated, BALD and vote entropy ask all."""
+    checkpoint_every: Positive = 500
+    """Iterations between checkpoints a killed training resumes from."""
+
+
+class PretrainingConfig(Frozen):
+    """A training on another data set's masks, before round 0, that every round then starts from (Table I: GTA5)."""
+
+    iterations: NonNegative = 0
+    """Optimiser steps; 0: none, every round starts from `model.weights` itself."""
+    data: DataConfig = DataConfig(name="gta5")
+    """The other data set; the decoder is taken over too, and the classifier where there are as many classes."""
+
+
+class ScoringConfig(Frozen):
+    """What is computed for every region of the pool."""
+
+    passes: Positive = 10
+    """T: stochastic passes of BALD and vote entropy with every model of the ensemble, where `model.dropout` > 0."""
+    pca: NonNegative = 128
+    """Dimension the region features are reduced to (never above their own); 0 keeps them as they are."""
+    batch_size: Positive = 4
+    """Images in one forward pass, for scoring and evaluation."""
+
+
+class BudgetConfig(Frozen):
+    """How much each round labels."""
+
+    unit: Literal["regions", "pixels", "clicks"] = "regions"
+    """What a budget counts; clicks are those of drawing polygons, estimated from the masks (docs/definitions.md)."""
+    initial: Positive = 1000
+    """Budget of round 0, whose regions are drawn at random."""
+    rounds: tuple[Positive, ...] = (1000, 2000, 4000, 8000, 16000)
+    """Budgets of rounds 1, 2, ...; what a round leaves is the next one's to spend."""
+
+    @property
+    def total(self) -> int:
+        """The budget of all rounds together."""
+        return self.initial + sum(self.rounds)
+
+
+class StrategyConfig(Frozen):
+    """An acquisition strategy: a row of the table in raylab.acquisition, and what to change in it."""
+
+    name: str = "entropy+spatial"
+    """A strategy's name; `raylab strategies` lists them."""
+    tau: float | None = None
+    """Radius of the spatial distance in pixels; when not given, N."""
+    a: float | None = None
+    """Distance of two regions of one image not farther apart than tau; the table says 1 where not given."""
+    b: float | None = None
+    """Distance of two regions of one image farther apart than tau; the table says 2 where not given."""
+    c: float | None = None
+    """Distance of two regions of different images; the table says 2 where not given."""
+    p: float | None = None
+    """Order of the norm between region centres; the table says infinity where not given."""
+    pca: NonNegative | None = None
+    """Dimension of the region features, in place of `scoring.pca`."""
+
+    def acquisition(self) -> Acquisition:
+        """The row of numbers this names.
+
+        Raises:
+            ConfigError: the name is unknown or a value cannot work.
+        """
+        return strategy(self.name, **{k: v for k, v in self.overrides().items() if k != "pca"})
+
+    def overrides(self) -> dict[str, float]:
+        """What is changed in the table's row, and the dimension of the features."""
+        return {k: v for k, v in self.model_dump(exclude={"name"}).items() if v is not None}
+
+    @property
+    def label(self) -> str:
+        """Name for legends and folders, e.g. `entropy+spatial,tau=64`."""
+        return ",".join([self.name, *(f"{k}={v:g}" for k, v in self.overrides().items())])
+
+
+class ComputeConfig(Frozen):
+    """What the run holds of the machine; none of it changes a result beyond float rounding."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where Ray has GPUs to give."""
+    workers: NonNegative = 1
+    """Ray Train workers; 0 trains in the run's own process."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    scorers: Positive = 1
+    """Actors of the scoring pool."""
+    cpus_per_scorer: Annotated[float, Field(gt=0)] = 0.75
+    cpus_for_reading: Annotated[float, Field(gt=0)] = 0.25
+    """CPU kept free for the tasks that decode images while the scorers hold theirs."""
+    threads: Positive = 1
+    """torch threads in every worker and scorer."""
+    loader_workers: NonNegative = 0
+    """DataLoader processes of every training worker; a GPU needs several to be kept busy."""
+    compile: bool = False
+    """Train through torch.compile: minutes of compiling a round, then faster steps on a recent GPU."""
+
+    @property
+    def training_cpus(self) -> float:
+        """CPUs held while a round trains."""
+        return max(self.workers, 1) * self.cpus_per_worker
+
+    @property
+    def scoring_cpus(self) -> float:
+        """CPUs held while a round is scored."""
+        return self.scorers * self.cpus_per_scorer + self.cpus_for_reading

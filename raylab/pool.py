@@ -1,0 +1,290 @@
+"""SLIC superpixels of a whole pool, computed once and committed: label maps and geometry first, the manifest last.
+
+Nothing counts before the manifest is there. A build that was stopped goes on with the files of label maps that it had
+finished, unless another scikit-image made them. Imports scikit-image only when something is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from raylab.config import RunConfig
+from raylab.data import open_dataset
+from raylab.data.base import SegmentationDataset
+from raylab.errors import BudgetError, ConfigError, StoreError
+from raylab.regions import RegionGrid, Regions
+from raylab.regions.base import checked_sizes
+from raylab.regions.superpixels import (
+    GEOMETRY,
+    IMAGES_A_FILE,
+    Geometry,
+    Superpixels,
+    decoded,
+    encoded,
+    geometry_of,
+    joined,
+    open_superpixels,
+    part_name,
+)
+from raylab.regions.table import with_regions
+
+if TYPE_CHECKING:
+    from raylab.files import Store
+
+MANIFEST = "superpixels.json"
+PART = 64
+"""Images in one file of label maps: what is lost at most when a build is stopped."""
+_MOST = 1 << 16  # labels of a 16-bit PNG
+_MADE = b"raylab.superpixels.made"
+
+Progress = Callable[..., object]
+"""Called with `regions`, images done, images in all (`raylab.progress.Progress` is one)."""
+
+
+def superpixels_folder(size: int, compactness: float, fingerprint: str) -> str:
+    """Where the superpixels of a data set lie below the storage root."""
+    exactly = repr(float(compactness)).removesuffix(".0")
+    return f"regions/superpixels-N{size}-c{exactly}-{fingerprint[:12]}"
+
+
+def segment(image: NDArray[np.uint8], size: int, compactness: float) -> NDArray[np.int32]:
+    """SLIC superpixels of about size x size pixels each.
+
+    How many there are follows the image: SLIC joins segments that are too small with a neighbour.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        size: N.
+        compactness: of `skimage.segmentation.slic`.
+
+    Returns:
+        (H, W) int32 labels, every number of 0 .. n - 1 at least once.
+
+    Raises:
+        ConfigError: scikit-image is not installed, or there are more superpixels than a label map holds.
+    """
+    try:
+        from skimage.segmentation import slic
+    except ImportError as error:
+        raise ConfigError(f"regions.shape: superpixels need scikit-image ({error}); pip install scikit-image") from None
+    wanted = max(1, round(image.shape[0] * image.shape[1] / size**2))
+    found = slic(
+        image, n_segments=wanted, compactness=compactness, start_label=0, enforce_connectivity=True, channel_axis=-1
+    )
+    values, labels = np.unique(found, return_inverse=True)
+    if len(values) > _MOST:
+        raise ConfigError(f"regions.size: {size} gives {len(values)} superpixels an image, more than {_MOST}; raise it")
+    return labels.reshape(image.shape[:2]).astype(np.int32)
+
+
+def open_or_build(
+    dataset: SegmentationDataset, store: Store, size: int, compactness: float, progress: Progress | None, build: bool
+) -> Superpixels:
+    """The superpixels of a data set's pool, computed if they are not there yet.
+
+    Args:
+        dataset: whose `train` split is the pool.
+        store: of the results.
+        size: N.
+        compactness: of SLIC.
+        progress: told of every image that is segmented.
+        build: False only opens them.
+
+    Raises:
+        StoreError: a file of theirs is gone or not the one that was committed, or they are not there and `build` is
+            False.
+        ConfigError: N does not suit the images, or scikit-image is not installed.
+    """
+    fingerprint = dataset.fingerprint()
+    folder = superpixels_folder(size, compactness, fingerprint)
+    if not store.exists(f"{folder}/{MANIFEST}"):
+        if not build:
+            raise StoreError(f"{store.uri_of(folder)}: the superpixels of the pool are not there; run the study again")
+        _build(dataset, store, folder, {"size": size, "compactness": compactness, "data": fingerprint}, progress)
+    _check(store, folder)
+    return open_superpixels(store, folder)
+
+
+def _check(store: Store, folder: str) -> None:
+    """Compare the files with the manifest.
+
+    Raises:
+        StoreError: one is gone or has another size, or the manifest is none.
+    """
+    again = f"restore it, or delete {store.uri_of(folder)} and the runs made with it to begin anew"
+    try:
+        sizes = {name: file["bytes"] for name, file in store.read_json(f"{folder}/{MANIFEST}")["files"].items()}
+    except (StoreError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{store.uri_of(folder)}/{MANIFEST} is no manifest of superpixels ({error}); {again}"
+        ) from None
+    for name, size in sizes.items():
+        path = f"{folder}/{name}"
+        if not store.exists(path) or store.size(path) != size:
+            raise StoreError(f"{store.uri_of(path)} is not the file that was committed; {again}")
+
+
+def _build(
+    dataset: SegmentationDataset, store: Store, folder: str, what: dict[str, Any], progress: Progress | None
+) -> None:
+    """Segment the pool and commit it."""
+    sizes, names = checked_sizes(dataset.image_sizes("train"), what["size"]), dataset.image_names("train")
+    made = {**what, "scikit_image": _version()}
+    files: dict[str, dict[str, Any]] = {}
+    parts = [Geometry(np.empty(0, np.int64), np.empty((0, 2)), np.empty((0, 4), np.int32), np.empty(0, np.int64))]
+
+    def put(name: str, data: bytes) -> None:
+        files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    for start in range(0, len(names), PART):
+        path = f"{folder}/{part_name(start // PART)}"
+        indices = range(start, min(start + PART, len(names)))
+        table = _finished(store, path, made, [names[i] for i in indices])
+        if table is None:
+            _write(store, path, _segmented(dataset, indices, names, what, len(names), progress), made)
+            table = store.read_table(path)
+        parts += [geometry_of(decoded(data.as_py())) for data in table["labels"]]
+        put(part_name(start // PART), store.read_bytes(path))
+        if progress is not None:
+            progress("regions", indices.stop, len(names))
+    whole = joined(parts)
+    pool = Superpixels(sizes, what["size"], whole)
+    path = f"{folder}/{GEOMETRY}"
+    table = pa.table({"region_id": np.arange(pool.n_regions)}).replace_schema_metadata({IMAGES_A_FILE: str(PART)})
+    store.write_table(path, with_regions(table, pool))
+    put(GEOMETRY, store.read_bytes(path))
+    record = {**made, "images": len(names), "regions": pool.n_regions}
+    store.write_json(f"{folder}/{MANIFEST}", {"record": record, "files": files})
+
+
+def _segmented(
+    dataset: SegmentationDataset,
+    indices: range,
+    names: list[str],
+    what: dict[str, Any],
+    total: int,
+    progress: Progress | None,
+) -> pa.Table:
+    """One row an image: its name, size, number of regions and label map."""
+
+    def one(index: int) -> dict[str, Any]:
+        labels = segment(dataset.read_image("train", index), what["size"], what["compactness"])
+        height, width = labels.shape
+        regions = int(labels.max()) + 1
+        return {"name": names[index], "height": height, "width": width, "regions": regions, "labels": encoded(labels)}
+
+    rows = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # scikit-image lets go of the interpreter's lock
+        for index, row in zip(indices, pool.map(one, indices), strict=True):
+            rows.append(row)
+            if progress is not None:
+                progress("regions", index, total, "superpixels")
+    return pa.Table.from_pylist(rows)
+
+
+def _write(store: Store, path: str, table: pa.Table, made: dict[str, Any]) -> None:
+    """One row group an image, so that a single map can be read; the maps are compressed already."""
+    sink = pa.BufferOutputStream()
+    table = table.replace_schema_metadata({_MADE: repr(sorted(made.items()))})
+    pq.write_table(table, sink, row_group_size=1, compression="none", use_dictionary=False)
+    store.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _finished(store: Store, path: str, made: dict[str, Any], names: list[str]) -> pa.Table | None:
+    """The label maps that an earlier, stopped build finished, if they are what this one would compute."""
+    if not store.exists(path):
+        return None
+    try:
+        table = store.read_table(path)
+    except StoreError:
+        return None  # half a file, from a file system that does not move it into place whole
+    same = (table.schema.metadata or {}).get(_MADE) == repr(sorted(made.items())).encode()
+    return table if same and table["name"].to_pylist() == names else None
+
+
+def _version() -> str:
+    try:
+        return version("scikit-image")
+    except PackageNotFoundError:
+        return "none"
+
+
+def open_regions(
+    config: RunConfig,
+    dataset: SegmentationDataset,
+    store: Store,
+    progress: Progress | None = None,
+    *,
+    build: bool = True,
+) -> Regions:
+    """The regions of a run's pool; superpixels are computed by the first run that asks for them.
+
+    Args:
+        config: of the run.
+        dataset: whose `train` split is the pool.
+        store: of the results.
+        progress: told of every image while superpixels are computed, as stage `regions`.
+        build: False refuses superpixels that are not there instead of computing them.
+
+    Raises:
+        ConfigError: N does not suit the images, or scikit-image is needed and not installed.
+        StoreError: stored superpixels are damaged, or missing and `build` is False.
+    """
+    shape = config.regions
+    if shape.shape == "grid":
+        return RegionGrid(dataset.image_sizes("train"), shape.size)
+    return open_or_build(dataset, store, shape.size, shape.compactness, progress, build)
+
+
+def known_regions(config: RunConfig, store: Store) -> Regions:
+    """The regions of a run's pool, superpixels only where they were computed before; raises as `open_regions`."""
+    return open_regions(config, open_dataset(config.data), store, build=False)
+
+
+def pool_regions(
+    config: RunConfig, dataset: SegmentationDataset, store: Store, progress: Progress | None = None
+) -> Regions:
+    """The regions of a run's pool; superpixels are computed once, and opened after that.
+
+    Args:
+        config: of the run.
+        dataset: whose pool it is.
+        store: of the results.
+        progress: told of every image that is cut into superpixels.
+
+    Raises:
+        ConfigError: N is larger than an image.
+        BudgetError: the pool holds less than the budget.
+    """
+    with store.lock("regions") if config.regions.shape != "grid" else nullcontext():
+        regions = open_regions(config, dataset, store, progress)
+    check_budget(config, regions)
+    return regions
+
+
+def check_budget(config: RunConfig, regions: Regions) -> None:
+    """Whether a pool holds what a budget asks for.
+
+    Raises:
+        BudgetError: it does not.
+    """
+    budget = config.budget
+    held = {"regions": regions.n_regions, "pixels": regions.n_pixels}.get(budget.unit, math.inf)
+    if budget.total > held:
+        sides = f" of {config.regions.size} pixels" if budget.unit == "regions" else ""
+        raise BudgetError(
+            f"budget: {budget.total} {budget.unit} are to be labelled in all, but the pool of {config.data.name} "
+            f"holds {held}{sides}; lower budget.initial or budget.rounds"
+        )

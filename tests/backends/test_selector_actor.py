@@ -1,0 +1,67 @@
+"""The selector actor: killed between two rounds, it is rebuilt from the ledger and picks what it would have picked."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raylab.backends.selector_actor import SelectorActor
+from raylab.data import open_dataset
+from raylab.files import Store
+from raylab.regions import RegionGrid
+from raylab.regions.table import ledger_table, region_table
+from raylab.runs import RunStore
+from raylab.runs.rounds import LEDGER
+from raylab.selection import first_draw, select
+from tests.configs import tiny_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.fault, pytest.mark.usefixtures("free_resources")]
+
+
+class Selector(SelectorActor):
+    """Tells its process, so that a test can kill it."""
+
+    def process(self) -> int:
+        return os.getpid()
+
+
+@pytest.mark.parametrize("strategy", ["random", "entropy+spatial", "entropy+feature"])
+def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path: Path, strategy: str) -> None:
+    config = tiny_run(str(tmp_path), strategy=strategy)
+    dataset = open_dataset(config.data)
+    regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
+    run_store = RunStore(Store(str(tmp_path)), config)
+    generator = np.random.default_rng(0)
+    uncertainty = generator.random(regions.n_regions, np.float32)
+    features = generator.random((regions.n_regions, 8), np.float32)
+    table = region_table(np.arange(regions.n_regions), {"uncertainty": uncertainty}, features)
+    labelled = first_draw(regions, 12, config.seed)
+
+    def commit(t: int, ids: Any) -> None:
+        run_store.round(t).commit("select", {}, {LEDGER: ledger_table(regions, dataset.image_names("train"), t, ids)})
+
+    commit(0, labelled)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 3}
+    actor = ray_session.remote(Selector).options(**options).remote(config, run_store.store, regions)
+    for t in (1, 2):
+        picks, cost = ray_session.get(actor.select.remote(t, table, 12), timeout=120)
+        expected = select(
+            regions,
+            config.strategy.acquisition(),
+            12,
+            labelled=labelled,
+            uncertainty=uncertainty,
+            features=features,
+            seed=[config.seed, t],
+        )
+        assert picks.region_id.tolist() == expected.region_id.tolist()
+        assert cost["peak_memory"] > 0
+        commit(t, picks.region_id)
+        labelled = np.concatenate([labelled, picks.region_id])
+        os.kill(ray_session.get(actor.process.remote()), signal.SIGKILL)
+    ray_session.kill(actor)

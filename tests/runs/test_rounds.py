@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raylab.config import BudgetConfig, RegionConfig
+from raylab.errors import MismatchError, StoreError
+from raylab.files import Store
+from raylab.regions import RegionGrid
+from raylab.regions.table import ledger_table
+from raylab.runs import RoundStore, RunStore
+from raylab.runs.rounds import LEDGER, MODEL, first_difference
+from tests.configs import tiny_run
+
+GRID = RegionGrid([(64, 96)] * 8, 16)
+NAMES = [f"image-{i}" for i in range(8)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def picks(t: int, ids: list[int]):
+    return ledger_table(GRID, NAMES, t, np.asarray(ids))
+
+
+def test_a_step_is_done_when_its_manifest_is_there(store):
+    round_store = RoundStore(store, "runs/x/round-01")
+    assert round_store.record("select") is None
+    store.write_table(round_store.path(LEDGER), picks(1, [3]))
+    assert round_store.record("select") is None  # its files alone do not make a step
+    round_store.commit("select", {"labelled_regions": 1}, {LEDGER: picks(1, [5, 4])})
+    assert round_store.record("select") == {"labelled_regions": 1}
+    assert round_store.ledger()["region_id"].to_pylist() == [5, 4]
+    assert round_store.record("train") is None
+
+
+def test_the_manifest_is_written_last(store, monkeypatch):
+    round_store = RoundStore(store, "r")
+    written = []
+    write = Store.write_bytes
+    monkeypatch.setattr(Store, "write_bytes", lambda self, path, data: (written.append(path), write(self, path, data)))
+    round_store.commit("select", {}, {LEDGER: picks(1, [0])})
+    assert written == ["r/ledger.parquet", "r/select.json"]
+
+
+def test_an_adopted_file_must_be_there(store):
+    round_store = RoundStore(store, "r")
+    with pytest.raises(StoreError, match=r"r/model\.safetensors is missing"):
+        round_store.commit("train", {"miou": 0.5}, adopt=(MODEL,))
+    assert round_store.record("train") is None
+    store.write_bytes("r/model.safetensors", b"weights")
+    round_store.commit("train", {"miou": 0.5}, adopt=(MODEL,))
+    assert round_store.record("train") == {"miou": 0.5}
+    assert store.read_json("r/train.json")["files"][MODEL]["bytes"] == 7
+
+
+@pytest.mark.parametrize("damage", ["gone", "truncated"])
+def test_a_committed_file_gone_or_truncated_says_what_to_delete(store, damage):
+    round_store = RoundStore(store, "r")
+    store.write_bytes("r/model.safetensors", b"weights")
+    round_store.commit("train", {"miou": 0.5}, adopt=(MODEL,))
+    if damage == "gone":
+        store.delete("r/model.safetensors")
+    else:
+        store.write_bytes("r/model.safetensors", b"weigh")
+    with pytest.raises(StoreError) as caught:
+        round_store.record("train")
+    assert str(caught.value) == (
+        f"{store.uri_of('r/model.safetensors')} is not the file that was committed; "
+        f"delete {store.uri_of('r/train.json')} to have the step done again"
+    )
+    store.delete("r/train.json")
+    assert round_store.record("train") is None
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b'{"record": {}', b'{"record": {}}', b'{"files": {"a": 1}, "record": {}}', b"[]"]
+)
+def test_a_manifest_that_is_none_says_what_to_delete(store, text):
+    store.write_bytes("r/train.json", text)
+    with pytest.raises(StoreError) as caught:
+        RoundStore(store, "r").record("train")
+    assert str(caught.value).startswith(f"{store.uri_of('r/train.json')} is no manifest of a step (")
+    assert str(caught.value).endswith(f"; delete {store.uri_of('r/train.json')} to have the step done again")
+    assert "\n" not in str(caught.value)
+
+
+def test_round_0_is_shared_by_strategies_and_by_nothing_else(store):
+    def first(**changes):
+        return RunStore(store, tiny_run(**changes)).round(0).prefix
+
+    assert first(strategy="entropy") == first(strategy="random")
+    assert first(budget=BudgetConfig(initial=12, rounds=(1,))) == first()
+    assert len({first(), first(seed=1), first(regions=RegionConfig(size=32))}) == 3
+    one, other = RunStore(store, tiny_run(strategy="entropy")), RunStore(store, tiny_run(strategy="random"))
+    assert one.round(1).prefix != other.round(1).prefix
+    assert one.round(1).prefix.startswith("runs/entropy-N16-seed0-")
+
+
+def test_open_again_with_the_same_data_and_other_workers(store):
+    RunStore(store, tiny_run()).open("abc")
+    changed = tiny_run().model_copy(update={"compute": tiny_run().compute.model_copy(update={"workers": 2})})
+    RunStore(store, changed).open("abc")
+
+
+@pytest.mark.parametrize("strategy", ["entropy+spatial", "random"])
+def test_other_data_is_refused_also_by_a_strategy_that_would_share_round_0(store, strategy):
+    RunStore(store, tiny_run(strategy="entropy+spatial")).open("abc")
+    with pytest.raises(MismatchError, match="data_fingerprint was 'abc' when this began and is 'xyz' now") as caught:
+        RunStore(store, tiny_run(strategy=strategy)).open("xyz")
+    assert "restore it, or choose another storage root" in str(caught.value).replace("\n", " ")
+    assert not store.exists(f"{RunStore(store, tiny_run(strategy='random')).folder}/run.json")
+
+
+def test_a_changed_configuration_under_the_same_name_names_the_field(store):
+    run_store = RunStore(store, tiny_run())
+    run_store.open("abc")
+    path = f"{run_store.folder}/run.json"
+    saved = store.read_json(path)
+    saved["config"]["training"]["learning_rate"] = 0.1
+    store.write_json(path, saved)
+    with pytest.raises(MismatchError, match=r"config\.training\.learning_rate was 0\.1 .* and is 0\.05 now"):
+        run_store.open("abc")
+    assert store.read_json(path) == saved
+
+
+def test_the_ledger_of_several_rounds_is_in_order(store):
+    run_store = RunStore(store, tiny_run())
+    for t, ids in enumerate(([9, 2], [4], [8, 1])):
+        run_store.round(t).commit("select", {}, {LEDGER: picks(t, ids)})
+    assert run_store.ledger(2)["region_id"].to_pylist() == [9, 2, 4]
+    assert run_store.ledger(3)["round"].to_pylist() == [0, 0, 1, 2, 2]
+
+
+def test_done_rounds_counts_whole_rounds(store):
+    run_store = RunStore(store, tiny_run())
+    for t in range(3):
+        assert run_store.done_rounds() == t
+        run_store.round(t).commit("select", {})
+        assert run_store.done_rounds() == t
+        run_store.round(t).commit("train", {"miou": 0.1})
+    assert run_store.done_rounds() == 3
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "expected"),
+    [
+        ({"a": 1}, {"a": 1}, None),
+        ({"a": {"b": [1, 2]}, "z": 0}, {"a": {"b": [1, 3]}, "z": 1}, ("a.b", [1, 2], [1, 3])),
+        ({"a": 1}, {"a": 1, "b": 2}, ("b", None, 2)),
+        ({"a": {"b": 1}}, {"a": 3}, ("a", {"b": 1}, 3)),
+        (None, None, None),
+    ],
+)
+def test_first_difference(then, now, expected):
+    assert first_difference(then, now) == expected

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raylab.config import DataConfig, PretrainingConfig, StudyConfig, SyntheticConfig
+from raylab.errors import MismatchError
+from raylab.files import Store
+from raylab.runs.rounds import same_or_new
+from raylab.study.grid import Grid
+from tests.configs import tiny_run
+
+
+def grid_of(*strategies: str, supervised: bool = False, iterations: int = 0) -> Grid:
+    other = DataConfig(synthetic=SyntheticConfig(seed=1))
+    run = tiny_run(pretraining=PretrainingConfig(iterations=iterations, data=other))
+    return Grid([StudyConfig(run=run, strategies=strategies, seeds=(0, 1), supervised=supervised)])
+
+
+def test_the_task_of_a_shared_round_is_named_by_the_round_not_by_who_asks_first() -> None:
+    assert set(grid_of("random", "entropy").firsts) == set(grid_of("entropy", "margin").firsts)
+
+
+def test_what_a_failure_makes_impossible_is_not_begun() -> None:
+    grid = grid_of("random", "entropy", supervised=True, iterations=5)
+    starts, firsts, last = grid.phases(set())
+    assert (len(starts), len(firsts), len(last)) == (1, 2, 1 + 4)
+    assert grid.phases({starts[0]})[1:] == [[], []]
+    left = grid.phases({firsts[0]})[2]
+    assert len(left) == 1 + 2
+    assert all("seed1" in task for task in left[1:])
+
+
+def test_every_task_has_a_name_for_a_person() -> None:
+    grid = grid_of("random", supervised=True, iterations=5)
+    names = [grid.name_of(task) for phase in grid.phases(set()) for task in phase]
+    assert names == ["pre-training", "all strategies N16 seed 0", "all strategies N16 seed 1", "fully supervised",
+                     "random N16 seed 0", "random N16 seed 1"]  # fmt: skip
+
+
+def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "a"})
+    same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "a"})
+    with pytest.raises(MismatchError, match="data_fingerprint was 'a' when this began and is 'b' now"):
+        same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "b"})
