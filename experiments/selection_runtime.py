@@ -160,7 +160,7 @@ def to_png(table: list[dict[str, Any]], title: str) -> bytes:
         panel.set(title=objective, xscale="log", yscale="log", xlabel="labelled regions after the round")
         panel.set_xticks([row["labelled_after"] for row in rows], [f"{row['labelled_after']:,}" for row in rows])
         panel.minorticks_off()
-        panel.regions(alpha=0.3)
+        panel.grid(alpha=0.3)
         panel.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)  # off the points
     panels[0].set_ylabel("seconds (dashed: extrapolated)")
     figure.suptitle(title)

@@ -44,5 +44,6 @@ def study_config(store: Store, name: str) -> StudyConfig:
     except (ValidationError, KeyError, TypeError) as error:
         reason = str(error).replace("\n", " ")
         raise StoreError(
-            f"{store.uri_of(path)} is no study of this version of raylab ({reason}); choose another name or storage root"
+            f"{store.uri_of(path)} is no study of this version of raylab ({reason}); choose another name or "
+            "storage root"
         ) from None
