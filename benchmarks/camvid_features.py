@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.peers import feature_peers, ours
 from raylab.config import RunConfig
 from raylab.data import open_dataset
-from raylab.files import Store, open_at
+from raylab.files import Folder, open_at
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of, region_table, regions_of, with_regions
 from raylab.report.study_data import study_config
@@ -53,7 +53,7 @@ class Options:
     """Whole selections of ours that are timed."""
 
 
-def scored_pool(config: RunConfig, store: Store) -> pa.Table:
+def scored_pool(config: RunConfig, store: Folder) -> pa.Table:
     """The region table of the pool under the model of round 0, with features."""
     prepare_process(1)
     dataset = open_dataset(config.data)
@@ -79,7 +79,7 @@ def table_of(options: Options) -> pa.Table:
     kept = open_at(options.table) if options.table else None
     if kept and kept[0].exists(kept[1]):
         return kept[0].read_table(kept[1])
-    store = Store(options.storage, create=False)
+    store = Folder(options.storage, create=False)
     config = study_config(store, options.study).runs()[0]
     if options.root:
         config = config.model_copy(update={"data": config.data.model_copy(update={"root": options.root})})

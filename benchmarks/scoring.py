@@ -32,7 +32,7 @@ from raylab.config import (
     SyntheticConfig,
 )
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.scoring.pipeline import scored_blocks
@@ -84,7 +84,7 @@ def plain_loop(job: ScoringJob, model: Any) -> float:
     return images / (time.perf_counter() - start)
 
 
-def pipeline(job: ScoringJob, store: Store) -> float:
+def pipeline(job: ScoringJob, store: Folder) -> float:
     """Images a second of the Ray Data pipeline, from its second block to its last."""
     per_image = job.regions.n_regions // job.regions.n_images
     start, rows = 0.0, 0
@@ -106,7 +106,7 @@ def main(options: Options) -> None:
     prepare_process(config.compute.threads)
     start_ray()
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(folder)
+        store = Folder(folder)
         store.write_bytes("model.safetensors", save(dict(model.state_dict())))
         rates: dict[str, list[float]] = {"plain loop": [], "Ray Data": []}
         for repeat in range(options.repeats):

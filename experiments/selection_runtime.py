@@ -36,7 +36,7 @@ from benchmarks.pools import DIMENSIONS, pool
 from raylab import __version__
 from raylab.config.load import parse
 from raylab.errors import ConfigError, exit_cleanly
-from raylab.files import Store
+from raylab.files import Folder
 
 OBJECTIVES = ("entropy+spatial", "entropy+feature", "core-set")
 PAPER = {("entropy+spatial", 32_000): 322.0, ("entropy+feature", 32_000): 6350.0}
@@ -204,7 +204,7 @@ def main(options: SelectionRuntime) -> None:
     """Measure, print, and write the three files."""
     if options.smoke:
         options = options.model_copy(update={"images": 160, "rows": (512, 2_048), "picks": 3, "repeat": 1})
-    store = Store(options.output)
+    store = Folder(options.output)
     table, peers = measure(options)
     result = {
         "options": options.model_dump(),

@@ -19,7 +19,7 @@ from raylab.errors import ConfigError, DataError, RaylabError, StoreError, Track
 from raylab.launch import launch
 
 if TYPE_CHECKING:
-    from raylab.files import Store
+    from raylab.files import Folder
 
 
 def run(args: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ def status(args: Sequence[str]) -> None:
 
 def sync(args: Sequence[str]) -> None:
     """Send to MLflow what it does not have of studies; safe to repeat."""
-    from raylab.files import Store
+    from raylab.files import Folder
     from raylab.runs.studies import study_config, study_path
     from raylab.tracking import catch_up
 
@@ -88,7 +88,7 @@ def sync(args: Sequence[str]) -> None:
                 under the storage root.
             experiment: MLflow experiment; when not given, each study's.
         """
-        store = Store(storage, create=False)
+        store = Folder(storage, create=False)
         found = names or [name for name in store.list("studies") if store.exists(study_path(name))]
         # With no study there, this one's error says what is.
         configs = [study_config(store, name) for name in found or [StudyConfig().name]]
@@ -168,7 +168,7 @@ def select(args: Sequence[str]) -> None:
 
 def replay(args: Sequence[str]) -> None:
     """The picks of past rounds, computed again from what is stored and compared with the ledger."""
-    from raylab.files import Store
+    from raylab.files import Folder
     from raylab.pool import known_regions
     from raylab.runs.replay import replay_runs
 
@@ -185,7 +185,7 @@ def replay(args: Sequence[str]) -> None:
             storage: Folder or URI under which its results lie (its `run.storage`).
             round: The one round to compare; when not given, all.
         """
-        store = Store(storage, create=False)
+        store = Folder(storage, create=False)
         return replay_runs(store, _runs_named(store, name), round, print, known_regions)
 
     if not tyro.cli(read, args=args, prog="raylab replay", description=replay.__doc__):
@@ -210,9 +210,9 @@ def _grid(args: Sequence[str], command: Command) -> StudyConfig:
     return config
 
 
-def _begun_study(args: Sequence[str], command: Command) -> tuple[Store, str]:
+def _begun_study(args: Sequence[str], command: Command) -> tuple[Folder, str]:
     """The storage root and the study that `report` and `status` are asked about."""
-    from raylab.files import Store
+    from raylab.files import Folder
 
     def read(
         name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[STUDY]")] = StudyConfig().name,
@@ -228,10 +228,10 @@ def _begun_study(args: Sequence[str], command: Command) -> tuple[Store, str]:
         return name, storage
 
     name, storage = tyro.cli(read, args=args, prog=f"raylab {command.__name__}", description=command.__doc__)
-    return Store(storage, create=False), name
+    return Folder(storage, create=False), name
 
 
-def _runs_named(store: Store, name: str) -> list[RunConfig]:
+def _runs_named(store: Folder, name: str) -> list[RunConfig]:
     """The runs of a study, or the one run of that name in any study.
 
     Raises:

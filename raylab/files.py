@@ -88,14 +88,14 @@ def first_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file below a `Folder`; as a string it is its place.
+    """A file below a `DataFolder`; as a string it is its place.
 
     Attributes:
         folder: that it lies in.
         path: below the folder, with forward slashes.
     """
 
-    folder: Folder
+    folder: DataFolder
     path: str
 
     shape = None
@@ -124,7 +124,7 @@ class File:
             return io.BytesIO(file.read())
 
 
-class Folder:
+class DataFolder:
     """A folder whose files are read and written by their relative paths; pickles, and opens the same place again.
 
     Args:
@@ -160,12 +160,12 @@ class Folder:
         """A relative path on the file system."""
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
 
-    def below(self, path: str) -> Folder:
+    def below(self, path: str) -> DataFolder:
         """The folder at a relative path."""
         if not path:
             return self
         _, mark, options = self.uri.partition("?")
-        return Folder(f"{self.uri_of(path)}{mark}{options}" if "://" in self.uri else self.uri_of(path))
+        return DataFolder(f"{self.uri_of(path)}{mark}{options}" if "://" in self.uri else self.uri_of(path))
 
     def file(self, path: str) -> File:
         """The file at a relative path, which need not be there."""
@@ -241,7 +241,7 @@ def _walk_local(folder: str, errors: list[OSError]) -> Iterator[str]:
             yield file if below == "." else f"{below}/{file}"
 
 
-class Store:
+class Folder:
     """Read and write files below a storage root by relative path; pickles, so that workers open the same root.
 
     Args:
@@ -392,9 +392,9 @@ class Store:
         return f"{self.root.rstrip('/')}/{path}".rstrip("/")
 
 
-def open_at(place: str) -> tuple[Store, str]:
+def open_at(place: str) -> tuple[Folder, str]:
     """The folder that a file at a path or URI lies in, and its name there."""
     scheme, found, path = place.partition("://")
     path, mark, options = path.partition("?") if found else (place, "", "")
     folder, slash, name = path.rpartition("/")
-    return Store(f"{scheme}://{folder}{mark}{options}" if found else folder or slash or ".", create=False), name
+    return Folder(f"{scheme}://{folder}{mark}{options}" if found else folder or slash or ".", create=False), name

@@ -23,7 +23,7 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
     Raises:
         RaylabError: a mistake in the configuration, or runs that failed; the others are in the reports.
     """
-    from raylab.files import Store
+    from raylab.files import Folder
     from raylab.study import RunFailedError, plan_studies, run_studies
 
     _refuse_relative(configs[0].run.storage)
@@ -32,7 +32,7 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
         print("\n".join(plan_studies(configs).lines()))
         return
     if resume:
-        _refuse_new(Store(configs[0].run.storage, create=False), configs)
+        _refuse_new(Folder(configs[0].run.storage, create=False), configs)
     failure: RunFailedError | None = None
     try:
         uploader = run_studies(configs, say=lambda line: print(line, flush=True))
@@ -49,11 +49,11 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
 
 
 def _report(configs: Sequence[StudyConfig], uploader: Any) -> None:
-    from raylab.files import Store
+    from raylab.files import Folder
     from raylab.report import format_table, read_study, write_report
     from raylab.tracking import ui_command
 
-    store = Store(configs[0].run.storage)
+    store = Folder(configs[0].run.storage)
     command = ui_command(uploader.uri)
     for config in configs:
         page = write_report(store, config.name, command, config.paper)

@@ -18,7 +18,7 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.labels.cost import Prices, spend
 from raylab.pool import pool_regions
 from raylab.progress import Progress
@@ -75,7 +75,7 @@ class Loop:
         MismatchError: the run that lies there is of other data.
     """
 
-    def __init__(self, config: RunConfig, store: Store, backend: Backend, progress: Progress) -> None:
+    def __init__(self, config: RunConfig, store: Folder, backend: Backend, progress: Progress) -> None:
         self.config = config
         self.backend = backend
         self.progress = progress
@@ -228,7 +228,7 @@ def pretrained_folder(config: RunConfig) -> str:
     return f"pretrained/{config.pretraining_identity()}"
 
 
-def pretrained_model(config: RunConfig, store: Store) -> str | None:
+def pretrained_model(config: RunConfig, store: Folder) -> str | None:
     """The place of that model; None where rounds start from `model.weights` itself."""
     return store.uri_of(f"{pretrained_folder(config)}/{MODEL}") if config.pretraining.iterations else None
 

@@ -41,7 +41,7 @@ from raylab.regions.superpixels import (
 from raylab.regions.table import with_regions
 
 if TYPE_CHECKING:
-    from raylab.files import Store
+    from raylab.files import Folder
 
 MANIFEST = "superpixels.json"
 PART = 64
@@ -90,7 +90,7 @@ def segment(image: NDArray[np.uint8], size: int, compactness: float) -> NDArray[
 
 
 def open_or_build(
-    dataset: SegmentationDataset, store: Store, size: int, compactness: float, progress: Progress | None, build: bool
+    dataset: SegmentationDataset, store: Folder, size: int, compactness: float, progress: Progress | None, build: bool
 ) -> Superpixels:
     """The superpixels of a data set's pool, computed if they are not there yet.
 
@@ -117,7 +117,7 @@ def open_or_build(
     return open_superpixels(store, folder)
 
 
-def _check(store: Store, folder: str) -> None:
+def _check(store: Folder, folder: str) -> None:
     """Compare the files with the manifest.
 
     Raises:
@@ -137,7 +137,7 @@ def _check(store: Store, folder: str) -> None:
 
 
 def _build(
-    dataset: SegmentationDataset, store: Store, folder: str, what: dict[str, Any], progress: Progress | None
+    dataset: SegmentationDataset, store: Folder, folder: str, what: dict[str, Any], progress: Progress | None
 ) -> None:
     """Segment the pool and commit it."""
     sizes, names = checked_sizes(dataset.image_sizes("train"), what["size"]), dataset.image_names("train")
@@ -194,7 +194,7 @@ def _segmented(
     return pa.Table.from_pylist(rows)
 
 
-def _write(store: Store, path: str, table: pa.Table, made: dict[str, Any]) -> None:
+def _write(store: Folder, path: str, table: pa.Table, made: dict[str, Any]) -> None:
     """One row group an image, so that a single map can be read; the maps are compressed already."""
     sink = pa.BufferOutputStream()
     table = table.replace_schema_metadata({_MADE: repr(sorted(made.items()))})
@@ -202,7 +202,7 @@ def _write(store: Store, path: str, table: pa.Table, made: dict[str, Any]) -> No
     store.write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def _finished(store: Store, path: str, made: dict[str, Any], names: list[str]) -> pa.Table | None:
+def _finished(store: Folder, path: str, made: dict[str, Any], names: list[str]) -> pa.Table | None:
     """The label maps that an earlier, stopped build finished, if they are what this one would compute."""
     if not store.exists(path):
         return None
@@ -224,7 +224,7 @@ def _version() -> str:
 def open_regions(
     config: RunConfig,
     dataset: SegmentationDataset,
-    store: Store,
+    store: Folder,
     progress: Progress | None = None,
     *,
     build: bool = True,
@@ -248,13 +248,13 @@ def open_regions(
     return open_or_build(dataset, store, shape.size, shape.compactness, progress, build)
 
 
-def known_regions(config: RunConfig, store: Store) -> Regions:
+def known_regions(config: RunConfig, store: Folder) -> Regions:
     """The regions of a run's pool, superpixels only where they were computed before; raises as `open_regions`."""
     return open_regions(config, open_dataset(config.data), store, build=False)
 
 
 def pool_regions(
-    config: RunConfig, dataset: SegmentationDataset, store: Store, progress: Progress | None = None
+    config: RunConfig, dataset: SegmentationDataset, store: Folder, progress: Progress | None = None
 ) -> Regions:
     """The regions of a run's pool; superpixels are computed once, and opened after that.
 

@@ -11,7 +11,7 @@ import torch
 
 from raylab.config import RunConfig
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
@@ -39,7 +39,7 @@ class PlainBackend:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.store = Store(config.storage)
+        self.store = Folder(config.storage)
         self.trained: list[TrainingJob] = []
 
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from raylab import __version__
 from raylab.acquisition import STRATEGIES
 from raylab.cli import COMMANDS, _study_of, main
 from raylab.config import StrategyConfig, StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs import RunStore
 from tests.configs import tiny_run
 
@@ -178,7 +178,7 @@ def test_check_takes_its_options_from_a_file_too(capsys, folder, tmp_path):
 
 
 def test_status_of_a_study_that_was_begun(capsys, tmp_path):
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     study = StudyConfig(name="s", run=tiny_run(), strategies=("random", "entropy"))
     store.write_json("studies/s/study.json", {"config": study.model_dump(mode="json")})
     random, entropy = study.runs()
@@ -308,10 +308,10 @@ def test_a_study_that_is_not_there(fails, command, tmp_path):
     (line,) = fails(command, "nope", "--storage", str(root))
     assert line == f"{root}/studies/nope/study.json is missing; no study lies under this storage root"
     assert not root.exists()
-    Store(str(root)).write_json("studies/camvid/study.json", {"config": StudyConfig().model_dump(mode="json")})
+    Folder(str(root)).write_json("studies/camvid/study.json", {"config": StudyConfig().model_dump(mode="json")})
     (line,) = fails(command, "camvit", "--storage", str(root))
     assert line.endswith("is missing; studies there: camvid")
-    Store(str(root)).write_json("studies/old/study.json", {"config": {"strategys": []}})
+    Folder(str(root)).write_json("studies/old/study.json", {"config": {"strategys": []}})
     (line,) = fails(command, "old", "--storage", str(root))
     assert "is no study of this version of raylab" in line
     (line,) = fails(command, "camvid", "--storage", "nosuch://x")

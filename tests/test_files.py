@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 
 TABLE = pa.table({"region_id": pa.array([2, 0, 1]), "phi": pa.array([0.5, 0.25, 0.0])})
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     uris = {"folder": str(tmp_path / "s"), "file": f"file://{tmp_path}/s", "memory": f"memory://{uuid4().hex}"}
-    return Store(uris[request.param])
+    return Folder(uris[request.param])
 
 
 def test_files_come_back_as_they_were_written(store):
@@ -80,7 +80,7 @@ def test_what_is_missing_or_damaged_names_the_file(store):
 
 
 def test_a_write_that_is_cut_off_leaves_the_old_file_and_is_not_seen(tmp_path, monkeypatch):
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_json("a/x.json", "old")
 
     def killed(path: str) -> None:
@@ -97,7 +97,7 @@ def test_a_write_that_is_cut_off_leaves_the_old_file_and_is_not_seen(tmp_path, m
 
 
 def test_bytes_reach_the_disk_before_the_name_does(tmp_path, monkeypatch):
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     seen = []
     monkeypatch.setattr(os, "fsync", lambda handle: seen.append((os.fstat(handle).st_size, store.exists("x"))))
     store.write_bytes("x", b"12345")
@@ -105,39 +105,39 @@ def test_bytes_reach_the_disk_before_the_name_does(tmp_path, monkeypatch):
 
 
 def test_reading_makes_no_folder(tmp_path):
-    store = Store(str(tmp_path / "typo"), create=False)
+    store = Folder(str(tmp_path / "typo"), create=False)
     assert not store.exists("studies")
     assert store.list("studies") == []
     assert not (tmp_path / "typo").exists()
     store.write_json("x.json", 1)
-    assert Store(str(tmp_path / "typo")).list("") == ["x.json"]
-    assert Store(str(tmp_path / "new")).local.is_dir()
+    assert Folder(str(tmp_path / "typo")).list("") == ["x.json"]
+    assert Folder(str(tmp_path / "new")).local.is_dir()
 
 
 def test_a_local_root_is_absolute_whatever_folder_workers_are_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    store = Store("results")
+    store = Folder("results")
     store.write_json("x.json", 1)
     monkeypatch.chdir("/")
     assert pickle.loads(pickle.dumps(store)).read_json("x.json") == 1
     assert store.local == tmp_path / "results"
-    assert Store(f"memory://{uuid4().hex}").local is None
+    assert Folder(f"memory://{uuid4().hex}").local is None
 
 
 @pytest.mark.parametrize("uri", ["nosuchscheme://bucket/x", "s3:/x://y"])
 def test_an_address_nobody_knows(uri):
     with pytest.raises(StoreError, match=r"^storage: .* cannot be opened \(.+\)$"):
-        Store(uri)
+        Folder(uri)
 
 
 def test_a_root_that_is_a_file(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(StoreError, match=r"storage: .*/x is a file; give a folder"):
-        Store(str(tmp_path / "x"))
+        Folder(str(tmp_path / "x"))
 
 
 def test_a_place_that_cannot_be_written_or_read(tmp_path):
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_json("x.json", 1)
     with pytest.raises(StoreError, match=r"x\.json/y cannot be written"):
         store.write_bytes("x.json/y", b"")
@@ -149,9 +149,9 @@ def test_a_place_that_cannot_be_written_or_read(tmp_path):
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from raylab.files import Store
+from raylab.files import Folder
 root = Path(sys.argv[1])
-with Store(str(root)).lock("a task"):
+with Folder(str(root)).lock("a task"):
     (root / "held").touch()
     while not (root / "go").exists():
         time.sleep(0.01)
@@ -164,7 +164,7 @@ def test_a_lock_is_held_by_one_process_and_given_back_with_its_death(tmp_path: P
     while not (tmp_path / "held").exists():
         assert holder.poll() is None
         time.sleep(0.01)
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     with store.lock("another task"):
         pass  # which nobody holds
     (tmp_path / "go").touch()
@@ -174,11 +174,11 @@ def test_a_lock_is_held_by_one_process_and_given_back_with_its_death(tmp_path: P
 
 
 def test_an_object_store_has_no_lock_to_wait_for() -> None:
-    with Store("memory://locks").lock("a task"), Store("memory://locks").lock("a task"):
+    with Folder("memory://locks").lock("a task"), Folder("memory://locks").lock("a task"):
         pass
 
 
 def test_a_place_below_a_uri_with_options_is_an_address() -> None:
-    store = Store.__new__(Store)
+    store = Folder.__new__(Folder)
     store.uri = "s3://bucket/raylab?endpoint_override=host:9000&scheme=http"
     assert store.uri_of("a/b.json") == "s3://bucket/raylab/a/b.json?endpoint_override=host:9000&scheme=http"

@@ -11,7 +11,7 @@ import pytest
 from raylab.config import BudgetConfig, ModelConfig, RegionConfig, RunConfig, ScoringConfig
 from raylab.data import open_dataset
 from raylab.errors import BudgetError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.labels.cost import Prices
 from raylab.loop import Loop
 from raylab.pool import known_regions
@@ -52,7 +52,7 @@ def test_a_budget_is_spent_and_never_exceeded(tmp_path: Path, unit: Any, budget:
         assert spent > allowed - dearest
     picks = store.ledger(3)["region_id"].to_pylist()
     assert len(set(picks)) == len(picks)
-    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None, known_regions)
+    assert replay_runs(Folder(str(tmp_path)), [config], None, lambda _: None, known_regions)
 
 
 def test_a_budget_that_pays_for_nothing_is_refused(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_superpixels_go_through_every_step(tmp_path: Path) -> None:
     covered = loop.regions.covered(image, np.array([region]))
     top, left, height, width = (ledger[name][0].as_py() for name in ("top", "left", "height", "width"))
     assert covered[top : top + height, left : left + width].sum() == covered.sum() == loop.regions.pixels([region])[0]
-    assert replay_runs(Store(str(tmp_path)), [config], None, lambda _: None, known_regions)
+    assert replay_runs(Folder(str(tmp_path)), [config], None, lambda _: None, known_regions)
 
 
 @pytest.mark.parametrize("strategy", ["bald+spatial", "vote-entropy"])
@@ -119,11 +119,11 @@ def test_what_one_strategy_had_scored_stays_when_another_scores_the_shared_round
                ("entropy", "margin", "core-set")]  # fmt: skip
     for config in configs:
         run_loop(config)
-    shared = RunStore(Store(str(tmp_path)), configs[0]).scores(0)
-    assert Store(str(tmp_path)).read_table(shared.path("regions.parquet")).column_names == [
+    shared = RunStore(Folder(str(tmp_path)), configs[0]).scores(0)
+    assert Folder(str(tmp_path)).read_table(shared.path("regions.parquet")).column_names == [
         "region_id", "entropy", "margin", "feature",
     ]  # fmt: skip
-    assert replay_runs(Store(str(tmp_path)), configs, None, lambda _: None, known_regions)
+    assert replay_runs(Folder(str(tmp_path)), configs, None, lambda _: None, known_regions)
     before = shared.store.read_bytes(shared.path("score.json"))
     for config in configs:
         run_loop(config)

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from raylab.backends.resource_pool import inside
 from raylab.backends.selector_actor import SelectorActor
 from raylab.config import RunConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.runs import RoundStore
@@ -36,7 +36,7 @@ class RayBackend:
         use_gpu: whether workers and scorers get a GPU each.
     """
 
-    def __init__(self, config: RunConfig, store: Store, resource_pool: Any, holder: str, use_gpu: bool) -> None:
+    def __init__(self, config: RunConfig, store: Folder, resource_pool: Any, holder: str, use_gpu: bool) -> None:
         self.config = config
         self.store = store
         self.resource_pool = resource_pool

@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 
 from raylab.config import RunConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.progress import peak_memory
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
@@ -34,7 +34,7 @@ class SelectorActor:
         regions: the pool's geometry.
     """
 
-    def __init__(self, config: RunConfig, store: Store, regions: Regions) -> None:
+    def __init__(self, config: RunConfig, store: Folder, regions: Regions) -> None:
         if ray.get_runtime_context().was_current_actor_reconstructed:
             logger.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", config.label)
         self.run_store = RunStore(store, config)

@@ -21,7 +21,7 @@ from raylab.data.source import Source, open_root
 from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import Voc2012
 from raylab.errors import DataError
-from raylab.files import Folder, first_line
+from raylab.files import DataFolder, first_line
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -102,7 +102,7 @@ def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
 
 def _open_files(config: DataConfig, root: str, strict: bool) -> FileDataset:
     source: Source = open_root(root, config.name)
-    if isinstance(source, Folder):
+    if isinstance(source, DataFolder):
         source = open_packed(source, config.name, config.train_list) or source
     if config.name == "voc2012":
         return Voc2012(source, train_list=config.train_list, strict=strict)

@@ -19,7 +19,7 @@ from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
 from raylab.errors import DataError
-from raylab.files import Folder, absolute, first_line
+from raylab.files import DataFolder, absolute, first_line
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -126,7 +126,7 @@ def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], 
     return fingerprint.hexdigest()
 
 
-def _check_output(target: Folder) -> None:
+def _check_output(target: DataFolder) -> None:
     """Refuse a place where a finished pack or something else lies."""
     names = target.names()
     if MANIFEST in names:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.errors import DataError
-from raylab.files import Folder, first_line
+from raylab.files import DataFolder, first_line
 
 MANIFEST = "raylab-pack.json"
 INDEX = "index.parquet"
@@ -76,7 +76,7 @@ class PackedFolder:
         DataError: manifest or index is missing, damaged or of another version.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: DataFolder) -> None:
         self.folder = folder
         self.local = folder.local
         self.manifest = _read_manifest(folder)
@@ -86,10 +86,10 @@ class PackedFolder:
         self._damage: dict[int, str] = {}
         self._last = threading.local()
 
-    def __getstate__(self) -> Folder:
+    def __getstate__(self) -> DataFolder:
         return self.folder
 
-    def __setstate__(self, folder: Folder) -> None:
+    def __setstate__(self, folder: DataFolder) -> None:
         self.__init__(folder)  # type: ignore[misc]
 
     def _read_index(self) -> None:
@@ -203,7 +203,7 @@ class PackedFolder:
         return entry
 
 
-def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | None:
+def open_packed(folder: DataFolder, name: str, train_list: str) -> PackedFolder | None:
     """A folder as a packed set, or None where it holds none.
 
     Args:
@@ -228,7 +228,7 @@ def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | No
     return packed
 
 
-def _read_manifest(folder: Folder) -> dict[str, Any]:
+def _read_manifest(folder: DataFolder) -> dict[str, Any]:
     place = folder.uri_of(MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))

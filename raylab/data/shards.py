@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.data.packed import INDEX, SHARDS
-from raylab.files import Folder
+from raylab.files import DataFolder
 
 SCHEMA = pa.schema(
     [
@@ -45,7 +45,7 @@ class ShardWriter:
         index: rows of the index.
     """
 
-    target: Folder
+    target: DataFolder
     tell: Callable[[str], None]
     shard_bytes: int
     group_bytes: int
@@ -127,6 +127,6 @@ class ShardWriter:
         return _write(self.target, INDEX, sink.getvalue())
 
 
-def _write(target: Folder, path: str, content: pa.Buffer) -> dict[str, Any]:
+def _write(target: DataFolder, path: str, content: pa.Buffer) -> dict[str, Any]:
     target.write_bytes(path, content)
     return {"path": path, "bytes": content.size, "sha256": hashlib.sha256(content).hexdigest()}

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from raylab.data.decode import ImageFile
 from raylab.errors import DataError
-from raylab.files import Folder, first_line
+from raylab.files import DataFolder, first_line
 
 
 class Source(Protocol):
@@ -50,14 +50,14 @@ class Source(Protocol):
         ...
 
 
-def open_folder(place: str | os.PathLike[str], field: str) -> Folder:
+def open_folder(place: str | os.PathLike[str], field: str) -> DataFolder:
     """A folder or URI that a field of the configuration names.
 
     Raises:
         DataError: the URI cannot be opened.
     """
     try:
-        return Folder(place)
+        return DataFolder(place)
     except (OSError, ValueError, ImportError, pa.ArrowException) as error:
         raise DataError(f"{field}: {os.fspath(place)} cannot be opened ({first_line(error)}); correct it") from None
 

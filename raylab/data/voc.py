@@ -11,7 +11,7 @@ from raylab.data.files import FileDataset
 from raylab.data.layout import Entry, Layout
 from raylab.data.source import Source, open_root, read_text
 from raylab.errors import DataError
-from raylab.files import Folder
+from raylab.files import DataFolder
 
 _NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -47,7 +47,7 @@ class Voc2012(FileDataset):
         self, root: str | os.PathLike[str] | Source, *, train_list: str = "train", strict: bool = True
     ) -> None:
         source = open_root(root, "voc2012")
-        if isinstance(source, Folder):
+        if isinstance(source, DataFolder):
             source = source.below(
                 next((path for path in ROOTS if source.is_folder(f"{path}/JPEGImages".lstrip("/"))), "")
             )

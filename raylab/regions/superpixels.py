@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.regions.base import Regions, checked_sizes, read_sizes_text
 
 GEOMETRY = "geometry.parquet"
@@ -155,7 +155,7 @@ class LabelMaps:
         images: that a file holds.
     """
 
-    def __init__(self, store: Store, folder: str, images: int) -> None:
+    def __init__(self, store: Folder, folder: str, images: int) -> None:
         self.store, self.folder, self.images = store, folder, images
         self.read = lru_cache(_KEPT)(self._read)
 
@@ -225,7 +225,7 @@ def superpixels_of(table: pa.Table, sizes: list[list[int]], region_size: int, ur
     return Superpixels(sizes, region_size, geometry)
 
 
-def open_superpixels(store: Store, folder: str) -> Superpixels:
+def open_superpixels(store: Folder, folder: str) -> Superpixels:
     """The superpixels that lie in a folder: their geometry; label maps are read when they are asked for.
 
     Args:

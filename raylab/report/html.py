@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from raylab.errors import RaylabError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import bars, curves, dots, overlays, tables
 from raylab.report.labels import LabelHistogram, label_histogram, labels_csv
 from raylab.report.page import render_page
@@ -24,7 +24,7 @@ TABLES = {
 }
 
 
-def write_report(store: Store, name: str, mirror_hint: str | None = None, paper: str | None = None) -> str:
+def write_report(store: Folder, name: str, mirror_hint: str | None = None, paper: str | None = None) -> str:
     """Make the report of a study as far as it got.
 
     Args:
@@ -80,7 +80,7 @@ def figures(study: Study, histogram: LabelHistogram | None) -> dict[str, Picture
     return found
 
 
-def _from_data(store: Store, study: Study) -> tuple[list[overlays.Overlay], LabelHistogram | None, str]:
+def _from_data(store: Folder, study: Study) -> tuple[list[overlays.Overlay], LabelHistogram | None, str]:
     """What needs the images and masks, and why it is not there."""
     # A page of many strategies would grow beyond what a browser likes.
     images = 4 if len(study.strategies) <= 6 else 2

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylab.data.base import SegmentationDataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.pool import open_regions
 from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.study_data import Study
@@ -30,7 +30,7 @@ def whole_box(image_index: int, region_id: int, box: Box) -> None:
     """A rectangular region is its box."""
 
 
-def region_shape(store: Store, study: Study, dataset: SegmentationDataset) -> Inside:
+def region_shape(store: Folder, study: Study, dataset: SegmentationDataset) -> Inside:
     """How the regions of a study's first region size fill their boxes.
 
     Raises:
@@ -128,7 +128,7 @@ def class_counts(ids: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     return np.bincount(ids.reshape(-1), minlength=256)[:classes].astype(np.int64)
 
 
-def label_histogram(store: Store, study: Study, most_images: int = MOST_IMAGES) -> LabelHistogram | None:
+def label_histogram(store: Folder, study: Study, most_images: int = MOST_IMAGES) -> LabelHistogram | None:
     """Count the labels of the first region size's runs; every mask is read once.
 
     Args:

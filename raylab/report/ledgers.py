@@ -7,12 +7,12 @@ import pyarrow as pa
 from raylab.config import RunConfig
 from raylab.data import SegmentationDataset, open_dataset
 from raylab.errors import DataError, RaylabError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report.study_data import Study
 from raylab.runs import RunStore
 
 
-def run_ledger(store: Store, run: RunConfig) -> pa.Table | None:
+def run_ledger(store: Folder, run: RunConfig) -> pa.Table | None:
     """All picks a run has committed, or None where it has not begun."""
     run_store = RunStore(store, run)
     total = len(run.budget.rounds) + 1

@@ -12,7 +12,7 @@ from PIL import Image
 
 from raylab.config import RunConfig
 from raylab.data import SegmentationDataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report.labels import Inside, region_shape
 from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.panels import Picture, draw_regions, round_colours, scaled, sheet
@@ -104,7 +104,7 @@ def busiest_images(ledgers: Sequence[pa.Table], k: int) -> list[int]:
     return list(dict.fromkeys(turns))[:k]
 
 
-def study_overlays(store: Store, study: Study, k: int = 4) -> list[Overlay]:
+def study_overlays(store: Folder, study: Study, k: int = 4) -> list[Overlay]:
     """The images that tell most about where the strategies of a study looked: first seed, first region size.
 
     Args:

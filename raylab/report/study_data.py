@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from raylab.config import RunConfig, StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs import RoundStore, RunStore
 from raylab.runs.studies import study_config, study_path
 
@@ -158,7 +158,7 @@ class Study:
         return [curve for curve in curves if curve.points]
 
 
-def read_study(store: Store, name: str) -> Study:
+def read_study(store: Folder, name: str) -> Study:
     """Read what a study has committed so far.
 
     Args:
@@ -191,7 +191,7 @@ def by_budget(study: Study) -> list[list[tuple[Curve, CurvePoint]]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def _read_run(store: Store, config: RunConfig) -> RunResult:
+def _read_run(store: Folder, config: RunConfig) -> RunResult:
     run_store = RunStore(store, config)
     points = []
     for index in range(len(config.budget.rounds) + 1):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raylab.config import RunConfig
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.regions import Regions
 from raylab.regions.table import regions_of
 from raylab.runs.rounds import REGIONS, RunStore
@@ -50,11 +50,11 @@ class Replay:
 
 
 def replay_runs(
-    store: Store,
+    store: Folder,
     runs: Sequence[RunConfig],
     t: int | None,
     say: Callable[[str], object],
-    open_regions: Callable[[RunConfig, Store], Regions],
+    open_regions: Callable[[RunConfig, Folder], Regions],
 ) -> bool:
     """Compute the picks of past rounds again and compare them with the ledger.
 
@@ -116,7 +116,7 @@ def replay_round(run: RunStore, regions: Regions, t: int) -> Replay:
     return Replay(t, ledger, picks.region_id[:paid])
 
 
-def regions_of_run(run: RunStore, open_regions: Callable[[RunConfig, Store], Regions]) -> Regions:
+def regions_of_run(run: RunStore, open_regions: Callable[[RunConfig, Folder], Regions]) -> Regions:
     """The geometry of a run's pool, from a region table that carries it, else from the data set.
 
     Raises:

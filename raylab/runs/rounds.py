@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from raylab.config import RunConfig
 from raylab.errors import MismatchError, StoreError
-from raylab.files import Store
+from raylab.files import Folder
 
 LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet"
 STEPS = ("select", "train", "score")
@@ -28,7 +28,7 @@ def model_name(member: int) -> str:
 class RoundStore:
     """Files of one round below `prefix`."""
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: Folder, prefix: str) -> None:
         self.store = store
         self.prefix = prefix
 
@@ -90,7 +90,7 @@ class RoundStore:
 class RunStore:
     """Folders of one run: its own rounds, and round 0 that it shares with every strategy of its (data, N, seed)."""
 
-    def __init__(self, store: Store, config: RunConfig) -> None:
+    def __init__(self, store: Folder, config: RunConfig) -> None:
         self.store = store
         self.config = config
         self.folder = f"runs/{config.label}"
@@ -135,7 +135,7 @@ class RunStore:
         return next((i for i in range(total) if self.round(i).record("train") is None), total)
 
 
-def same_or_new(store: Store, path: str, now: dict[str, Any]) -> None:
+def same_or_new(store: Folder, path: str, now: dict[str, Any]) -> None:
     """Write down what something is made of, or check that it is what lies there.
 
     Raises:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from raylab.config import StudyConfig
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 
 
 def study_folder(name: str) -> str:
@@ -24,7 +24,7 @@ def report_folder(name: str) -> str:
     return f"{study_folder(name)}/report"
 
 
-def study_config(store: Store, name: str) -> StudyConfig:
+def study_config(store: Folder, name: str) -> StudyConfig:
     """The configuration of a study that was begun.
 
     Args:

@@ -12,7 +12,7 @@ import ray.data
 import torch
 
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.progress import Progress, peak_memory
 from raylab.scoring.predict import Predictor, ScoringJob, load_model
 from raylab.scoring.reduce import reduce_features
@@ -38,7 +38,7 @@ class _Reader:
 class _Scorer:
     """The actor that holds the model."""
 
-    def __init__(self, job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool) -> None:
+    def __init__(self, job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool) -> None:
         prepare_process(job.compute.threads)
         device = torch.device("cuda" if use_gpu else "cpu")
         models = [load_model(job.model, job.n_classes, store.read_bytes(path), device) for path in model_paths]
@@ -54,7 +54,7 @@ class _Scorer:
 
 
 def score(
-    job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool, progress: Progress
+    job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool, progress: Progress
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Score every region of the pool.
 
@@ -84,7 +84,7 @@ def score(
     return reduce_features(rows, job.regions.n_regions, job.pca), {"peak_memory": peak}
 
 
-def scored_blocks(job: ScoringJob, store: Store, model_paths: Sequence[str], use_gpu: bool) -> Any:
+def scored_blocks(job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool) -> Any:
     """Iterate over the pool's scored blocks as they arrive, in no promised order.
 
     Which images share a forward pass is fixed here, not by how Ray cuts blocks: convolutions may round

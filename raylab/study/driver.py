@@ -16,7 +16,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from raylab.backends.resource_pool import ResourcePool, start
 from raylab.config import StudyConfig
 from raylab.errors import MismatchError, RaylabError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs import RunStore
 from raylab.runs.rounds import first_difference
 from raylab.runs.studies import study_config, study_folder, study_path
@@ -68,7 +68,7 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
     for line in dict.fromkeys(f"weights: {check_study(config)}" for config in configs):
         say(line)
     first = configs[0].run
-    store = Store(first.storage)
+    store = Folder(first.storage)
     for config in configs:
         _open_study(store, config)
     uploader = MlflowUploader(tracking_for(first.tracking, store), first.experiment, say)
@@ -104,7 +104,7 @@ def start_ray() -> bool:
     return True
 
 
-def _open_study(store: Store, config: StudyConfig) -> None:
+def _open_study(store: Folder, config: StudyConfig) -> None:
     path = study_path(config.name)
     now = {
         "config": config.model_dump(mode="json"),
@@ -125,7 +125,7 @@ class _Driver:
     def __init__(
         self,
         configs: Sequence[StudyConfig],
-        store: Store,
+        store: Folder,
         uploader: MlflowUploader,
         cpus: float,
         gpus: float,

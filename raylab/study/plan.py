@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.runs import RoundStore, RunStore
@@ -147,7 +147,7 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         check_grid(config)
         if not pools[config.run.data.key].nominal:
             check_study(config)
-    store = Store(configs[0].run.storage, create=False)
+    store = Folder(configs[0].run.storage, create=False)
     grid = Grid(configs)
     trainings = list(_trainings(grid, store, pools))
     needed, hours, seconds, done, remaining, disk = Counter[str](), 0.0, list[float](), 0, 0, 0
@@ -217,7 +217,7 @@ def _count(config: StudyConfig) -> int:
     return rounds + config.supervised + bool(config.run.pretraining.iterations)
 
 
-def _trainings(grid: Grid, store: Store, pools: dict[str, Pool]) -> Iterator[Training]:
+def _trainings(grid: Grid, store: Folder, pools: dict[str, Pool]) -> Iterator[Training]:
     for folder, run in grid.pretrainings.items():
         other = run.model_copy(update={"data": run.pretraining.data})
         pools.setdefault(other.data.key, _pool(other.data))
@@ -233,7 +233,7 @@ def _trainings(grid: Grid, store: Store, pools: dict[str, Pool]) -> Iterator[Tra
             yield from _round(grid, store, pools[run.data.key], run, t)
 
 
-def _round(grid: Grid, store: Store, pool: Pool, run: RunConfig, t: int) -> Iterator[Training]:
+def _round(grid: Grid, store: Folder, pool: Pool, run: RunConfig, t: int) -> Iterator[Training]:
     images = len(pool.sizes)
     last = t == len(run.budget.rounds)
     row = 0 if last else _row_bytes(run, grid.sharing(run) if t == 0 else [run])

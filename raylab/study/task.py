@@ -15,7 +15,7 @@ from raylab.backends.ray import RayBackend
 from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.errors import RaylabError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.loop import Loop, commit_training, labelled_share, pretrained_model
 from raylab.pool import pool_regions
 from raylab.regions import RegionGrid
@@ -37,7 +37,7 @@ class Task:
         use_gpu: whether workers and scorers get a GPU each.
     """
 
-    def __init__(self, grid: Grid, store: Store, resource_pool: Any, collector: Any, use_gpu: bool) -> None:
+    def __init__(self, grid: Grid, store: Folder, resource_pool: Any, collector: Any, use_gpu: bool) -> None:
         self.grid = grid
         self.store = store
         self.resource_pool = resource_pool

@@ -11,14 +11,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from raylab.errors import TrackingError
-from raylab.files import Store
+from raylab.files import Folder
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable: the address where the configuration gives none."""
 _SCHEMES = ("http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
 
 
-def tracking_for(tracking: str | None, store: Store) -> str:
+def tracking_for(tracking: str | None, store: Folder) -> str:
     """The address that a study's results are sent to.
 
     Args:
@@ -83,7 +83,7 @@ def ui_command(uri: str) -> str:
     return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(hidden(uri))}"
 
 
-def sync_command(uri: str, store: Store, names: list[str]) -> str:
+def sync_command(uri: str, store: Folder, names: list[str]) -> str:
     """The line for a terminal that sends later what MLflow has missed.
 
     Args:
@@ -107,7 +107,7 @@ def hidden(uri: str) -> str:
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
-def _database_of(store: Store) -> str:
+def _database_of(store: Folder) -> str:
     return f"sqlite:///{store.local}/mlflow.db"
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 from raylab.config import StudyConfig
 from raylab.errors import StoreError, TrackingError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking.address import hidden, tracking_for, ui_command
 from raylab.tracking.client import Client, reason
 from raylab.tracking.sync import MlflowSync
 
 
 def catch_up(
-    store: Store,
+    store: Folder,
     configs: Sequence[StudyConfig],
     tracking: str | None = None,
     experiment: str | None = None,
@@ -46,7 +46,7 @@ def catch_up(
         raise StoreError("\n".join(problems))
 
 
-def _send(client: Client, store: Store, config: StudyConfig, say: Callable[[str], None]) -> str:
+def _send(client: Client, store: Folder, config: StudyConfig, say: Callable[[str], None]) -> str:
     """Send a study and say what; a problem of its files is returned."""
     points, files, problem = client.points, client.files, ""
     try:

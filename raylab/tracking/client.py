@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raylab.errors import TrackingError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking.address import hidden, sqlite_path, tracking_uri
 from raylab.tracking.payload import common_tags
 
@@ -69,7 +69,7 @@ class Client:
             return
         database.parent.mkdir(parents=True, exist_ok=True)
         # Several processes that touch a new SQLite database at once break it.
-        with Store(str(database.parent)).lock(database.name):
+        with Folder(str(database.parent)).lock(database.name):
             _probe(database)
             self._open()
 

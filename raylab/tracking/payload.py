@@ -17,7 +17,7 @@ import yaml
 
 import raylab
 from raylab.config import RunConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs import RoundStore, RunStore
 from raylab.runs.studies import study_path
 
@@ -88,7 +88,7 @@ def common_tags() -> dict[str, str]:
     return {**names, "mlflow.source.type": "LOCAL", **code_tags()}
 
 
-def run_child(store: Store, run: RunConfig) -> Child:
+def run_child(store: Folder, run: RunConfig) -> Child:
     """A run of the study."""
     run_store = RunStore(store, run)
     acquisition = run.strategy.acquisition()
@@ -112,7 +112,7 @@ def run_child(store: Store, run: RunConfig) -> Child:
     )
 
 
-def supervised_children(store: Store, study_name: str) -> Iterator[Child]:
+def supervised_children(store: Folder, study_name: str) -> Iterator[Child]:
     """The trainings on all masks that belong to a study."""
     path = study_path(study_name)
     for folder in store.read_json(path).get("supervised", []) if store.exists(path) else []:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from raylab.config import RunConfig
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs.rounds import STEPS
 from raylab.runs.studies import report_folder, study_path
 from raylab.tracking.client import Client
@@ -36,7 +36,7 @@ class MlflowSync:
 
     def send(
         self,
-        store: Store,
+        store: Folder,
         name: str,
         runs: list[RunConfig],
         failures: dict[str, str] | None = None,

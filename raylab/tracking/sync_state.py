@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs import RoundStore
 from raylab.runs.studies import study_folder
 
@@ -16,7 +16,7 @@ class SyncState:
         state: of this address and experiment; changed in place, then `write`.
     """
 
-    def __init__(self, store: Store, study_name: str, uri: str, experiment: str) -> None:
+    def __init__(self, store: Folder, study_name: str, uri: str, experiment: str) -> None:
         self.store = store
         self.path = f"{study_folder(study_name)}/mlflow.json"
         self.all: dict[str, Any] = store.read_json(self.path) if store.exists(self.path) else {}

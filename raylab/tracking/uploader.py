@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from raylab.config import RunConfig
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking.address import hidden, sqlite_path, sync_command
 from raylab.tracking.client import Client, reason
 from raylab.tracking.sync import MlflowSync
@@ -49,7 +49,7 @@ class MlflowUploader:
         # What follows is shared with the thread, under this condition.
         self._turn = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._studies: dict[str, tuple[Store, list[RunConfig]]] = {}
+        self._studies: dict[str, tuple[Folder, list[RunConfig]]] = {}
         self._failures: dict[str, str] = {}
         self._reports: set[str] = set()
         self._asked: list[str] = []
@@ -58,7 +58,7 @@ class MlflowUploader:
         self._problem = ""
         self._said: set[str] = set()
 
-    def sync(self, store: Store, study_name: str, runs: list[RunConfig]) -> None:
+    def sync(self, store: Folder, study_name: str, runs: list[RunConfig]) -> None:
         """Have sent what is committed and not yet sent; returns at once.
 
         Args:
@@ -80,7 +80,7 @@ class MlflowUploader:
         with self._turn:
             self._failures[run.label] = reason
 
-    def log_report(self, store: Store, study_name: str) -> None:
+    def log_report(self, store: Folder, study_name: str) -> None:
         """Attach the study's report to the parent run, and `flush`.
 
         Args:

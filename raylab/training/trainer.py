@@ -16,7 +16,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from safetensors.torch import save
 
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.progress import Progress, peak_memory
 from raylab.training.job import TrainingJob
 from raylab.training.step import evaluate, prepare_process, train
@@ -25,7 +25,7 @@ _STATE = "state.pt"
 
 
 def fit(
-    job: TrainingJob, store: Store, folder: str, model_path: str, use_gpu: bool, progress: Progress
+    job: TrainingJob, store: Folder, folder: str, model_path: str, use_gpu: bool, progress: Progress
 ) -> dict[str, Any]:
     """Train and evaluate; the model is written by rank 0 of the workers, straight into the store.
 

@@ -12,7 +12,7 @@ import pytest
 
 from raylab.backends.selector_actor import SelectorActor
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table, region_table
 from raylab.runs import RunStore
@@ -35,7 +35,7 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path
     config = tiny_run(str(tmp_path), strategy=strategy)
     dataset = open_dataset(config.data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
-    run_store = RunStore(Store(str(tmp_path)), config)
+    run_store = RunStore(Folder(str(tmp_path)), config)
     generator = np.random.default_rng(0)
     uncertainty = generator.random(regions.n_regions, np.float32)
     features = generator.random((regions.n_regions, 8), np.float32)

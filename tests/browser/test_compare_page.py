@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking import catch_up
 from tests.report.study_on_disk import CONFIG, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, runs_of
@@ -23,7 +23,7 @@ _WITHOUT_ACCOUNTS = "/ajax-api/2.0/mlflow/users/current"
 @pytest.fixture
 def server(browser: Any, tmp_path: Path) -> Iterator[MlflowServer]:
     """Of a database that holds a study, as raylab wrote it; after `browser`, so that a skip costs nothing."""
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     catch_up(store, [write_study(store)], f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
     server = MlflowServer(tmp_path, tmp_path / "mlflow.db")
     try:

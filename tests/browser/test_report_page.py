@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import write_report
 from tests.report.study_on_disk import CONFIG, write_study
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = Store(str(tmp_path_factory.mktemp("store")))
+    store = Folder(str(tmp_path_factory.mktemp("store")))
     return Path(write_report(store, write_study(store).name))
 
 

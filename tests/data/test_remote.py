@@ -15,7 +15,7 @@ from raylab.config import DataConfig
 from raylab.data import CamVid, decode, find_problems, open_dataset
 from raylab.data.pack import pack_dataset
 from raylab.errors import DataError
-from raylab.files import Folder
+from raylab.files import DataFolder
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ def test_uri_that_leads_nowhere(memory):
 def test_network_that_fails(request, memory, monkeypatch):
     _, remote = configs(request, memory, "camvid")
 
-    def fail(self: Folder, path: str = "") -> bool:
+    def fail(self: DataFolder, path: str = "") -> bool:
         raise OSError("connection reset\nby peer")
 
-    monkeypatch.setattr(Folder, "is_file", fail)
+    monkeypatch.setattr(DataFolder, "is_file", fail)
     with pytest.raises(DataError) as caught:
         open_dataset(remote)
     assert str(caught.value) == "data.root: memory://data/camvid cannot be read (connection reset); try again"
@@ -100,7 +100,7 @@ def test_size_is_read_from_the_header_alone(memory, save, picture, tmp_path, mon
     fetched = []
     read = MemoryFile.read
     monkeypatch.setattr(MemoryFile, "read", lambda self, size=-1: fetched.append(read(self, size)) or fetched[-1])
-    file = Folder("memory://data/big").file("image.png")
+    file = DataFolder("memory://data/big").file("image.png")
     assert decode.read_size(file) == (500, 600)
     assert 0 < sum(map(len, fetched)) <= 2 * 64 * 1024 < len(content)
     fetched.clear()
@@ -110,7 +110,7 @@ def test_size_is_read_from_the_header_alone(memory, save, picture, tmp_path, mon
 
 @pytest.mark.parametrize("place", ["memory://data/x", "local"])
 def test_folder_writes_lists_and_deletes(place, memory, tmp_path):
-    folder = Folder(str(tmp_path / place) if place == "local" else place)
+    folder = DataFolder(str(tmp_path / place) if place == "local" else place)
     assert folder.names() == []
     folder.write_bytes("a/b/c.bin", b"one")
     folder.write_bytes("a/b/c.bin", b"two")
@@ -130,6 +130,6 @@ def test_folder_writes_lists_and_deletes(place, memory, tmp_path):
 
 
 def test_options_of_a_uri_stay_at_its_end(tmp_path):
-    folder = Folder(f"file://{tmp_path}")
+    folder = DataFolder(f"file://{tmp_path}")
     folder.uri = "s3://bucket/data?region=eu-west-1"
     assert folder.uri_of("a.png") == "s3://bucket/data/a.png"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, RunConfig, StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs import RunStore
 from tests.configs import tiny_run
 
@@ -84,7 +84,7 @@ def ancestors(process: int) -> list[int]:
 
 def run_of(storage: Path) -> tuple[RunConfig, RunStore]:
     run = short_run(str(storage))
-    return run, RunStore(Store(str(storage)), run)
+    return run, RunStore(Folder(str(storage)), run)
 
 
 def stage_reached(stage: str, storage: Path) -> Callable[[int], bool]:
@@ -168,7 +168,7 @@ def test_a_grid_killed_anywhere_and_resumed_is_an_undisturbed_one(
     after = committed(killed)
     assert {path: after[path] for path in before} == before, "a step that was committed was done again"
     for then, now in zip(regions(str(undisturbed)).runs(), regions(str(killed)).runs(), strict=True):
-        old, new = RunStore(Store(str(undisturbed)), then), RunStore(Store(str(killed)), now)
+        old, new = RunStore(Folder(str(undisturbed)), then), RunStore(Folder(str(killed)), now)
         assert new.finished()
         assert new.ledger(2).equals(old.ledger(2))
         for t in range(2):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save, save_file
 
 from raylab.config import ModelConfig
 from raylab.errors import WeightsError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.models import build_model
 from raylab.models.weights import _find
 from tests.conftest import shared_folder
@@ -37,7 +37,7 @@ def test_weights_of_another_backbone_are_refused(tmp_path: object) -> None:
 
 def test_a_whole_model_fills_the_decoder_and_the_classifier_where_the_classes_are_as_many(tmp_path: Path) -> None:
     trained = build_model(CONFIG, 5, seed=4)
-    Store(str(tmp_path)).write_bytes("model.safetensors", save(dict(trained.state_dict())))
+    Folder(str(tmp_path)).write_bytes("model.safetensors", save(dict(trained.state_dict())))
     config = CONFIG.model_copy(update={"weights": f"file://{tmp_path}/model.safetensors"})
     same, other = build_model(config, 5, seed=0).state_dict(), build_model(config, 7, seed=0).state_dict()
     for name, tensor in trained.state_dict().items():

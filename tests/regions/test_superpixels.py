@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raylab import pool
 from raylab.config import RegionConfig, RunConfig
 from raylab.errors import ConfigError, StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.pool import open_regions
 from raylab.regions import RegionGrid, Regions, Superpixels
 from raylab.regions.superpixels import decoded, encoded, geometry_of, joined
@@ -47,17 +47,17 @@ class Images:
         return "0123456789abcdef" * 4
 
 
-def build(store: Store, images: Any = None, **options: Any) -> Superpixels:
+def build(store: Folder, images: Any = None, **options: Any) -> Superpixels:
     pool = open_regions(CONFIG, images or Images(), store, **options)
     assert isinstance(pool, Superpixels)
     return pool
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     """A store, and files of two images each."""
     monkeypatch.setattr(pool, "PART", 2)
-    return Store(str(tmp_path))
+    return Folder(str(tmp_path))
 
 
 FOLDER = "regions/superpixels-N8-c10-0123456789ab"
@@ -88,7 +88,7 @@ def check_against_counting(pool: Regions) -> None:
     assert pool.centres([]).shape == (0, 2)
 
 
-def test_superpixels_partition_every_image(store: Store) -> None:
+def test_superpixels_partition_every_image(store: Folder) -> None:
     pool = build(store)
     assert pool.sizes.tolist() == [list(size) for size in SIZES]
     assert pool.region_size == 8
@@ -127,7 +127,7 @@ def test_label_maps_survive_their_encoding(height: int, width: int, regions: int
     np.testing.assert_array_equal(back, labels)
 
 
-def test_built_once_and_the_same_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_once_and_the_same_for_ever(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     images, notes = Images(), list[tuple[Any, ...]]()
     first = build(store, images, progress=lambda *note: notes.append(note))
     assert images.reads == [1] * 5
@@ -151,14 +151,14 @@ def test_built_once_and_the_same_for_ever(store: Store, monkeypatch: pytest.Monk
             np.testing.assert_array_equal(other.label_map(image), first.label_map(image))
 
 
-def test_another_size_or_compactness_is_another_folder(store: Store) -> None:
+def test_another_size_or_compactness_is_another_folder(store: Folder) -> None:
     build(store)
     other = RunConfig(regions=RegionConfig(size=16, shape="superpixels", compactness=0.5))
     assert open_regions(other, Images(), store).n_regions != build(store).n_regions  # type: ignore[arg-type]
     assert store.list("regions") == ["superpixels-N16-c0.5-0123456789ab", "superpixels-N8-c10-0123456789ab"]
 
 
-def test_pickles_as_its_place(store: Store) -> None:
+def test_pickles_as_its_place(store: Folder) -> None:
     pool = build(store)
     pool.label_map(0)
     data = pickle.dumps(pool)
@@ -169,15 +169,15 @@ def test_pickles_as_its_place(store: Store) -> None:
 
 
 def test_lies_at_any_uri() -> None:
-    check_against_counting(build(Store(f"memory://{uuid4().hex}")))
+    check_against_counting(build(Folder(f"memory://{uuid4().hex}")))
 
 
-def test_label_maps_are_not_to_be_written_to(store: Store) -> None:
+def test_label_maps_are_not_to_be_written_to(store: Folder) -> None:
     with pytest.raises(ValueError, match="read-only"):
         build(store).label_map(0)[0, 0] = 1
 
 
-def test_a_stopped_build_goes_on_where_it_stopped(store: Store) -> None:
+def test_a_stopped_build_goes_on_where_it_stopped(store: Folder) -> None:
     class Stopped(Images):
         def read_image(self, split: str, index: int) -> np.ndarray:
             if index == 3:
@@ -199,7 +199,7 @@ def test_a_stopped_build_goes_on_where_it_stopped(store: Store) -> None:
 
 
 @pytest.mark.parametrize("how", ["half a file", "another scikit-image", "other images"])
-def test_parts_that_do_not_fit_are_made_again(store: Store, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_that_do_not_fit_are_made_again(store: Folder, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     part = f"{FOLDER}/maps-00000.parquet"
     if how == "another scikit-image":
         with monkeypatch.context() as patch:
@@ -220,7 +220,7 @@ def test_parts_that_do_not_fit_are_made_again(store: Store, how: str, monkeypatc
 
 @pytest.mark.parametrize("name", ["geometry.parquet", "maps-00001.parquet"])
 @pytest.mark.parametrize("how", ["gone", "cut"])
-def test_a_committed_file_that_is_damaged_is_refused(store: Store, name: str, how: str) -> None:
+def test_a_committed_file_that_is_damaged_is_refused(store: Folder, name: str, how: str) -> None:
     build(store)
     path = f"{FOLDER}/{name}"
     data = store.read_bytes(path)
@@ -231,7 +231,7 @@ def test_a_committed_file_that_is_damaged_is_refused(store: Store, name: str, ho
         build(store)
 
 
-def test_a_manifest_that_is_none_is_refused(store: Store) -> None:
+def test_a_manifest_that_is_none_is_refused(store: Folder) -> None:
     build(store)
     store.write_bytes(f"{FOLDER}/superpixels.json", b"[]")
     with pytest.raises(StoreError, match=r"superpixels\.json is no manifest of superpixels"):
@@ -239,7 +239,7 @@ def test_a_manifest_that_is_none_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "no parquet", "another map"])
-def test_a_map_that_is_damaged_while_open_is_told(store: Store, how: str) -> None:
+def test_a_map_that_is_damaged_while_open_is_told(store: Folder, how: str) -> None:
     pool = build(store)
     path = f"{FOLDER}/maps-00001.parquet"
     if how == "another map":
@@ -261,7 +261,7 @@ def test_geometry_alone_has_no_maps() -> None:
     assert pickle.loads(pickle.dumps(pool)).boxes([1]).tolist() == pool.boxes([1]).tolist()
 
 
-def test_what_cannot_be_is_said_before_anything_is_computed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_said_before_anything_is_computed(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     images = Images([(48, 64), (4, 7)])
     with pytest.raises(ConfigError, match=r"regions.size: 8 is larger than image 1 \(7x4\); choose at most 7"):
         build(store, images)
@@ -271,7 +271,7 @@ def test_what_cannot_be_is_said_before_anything_is_computed(store: Store, monkey
         build(store)
 
 
-def test_a_pool_without_images(store: Store) -> None:
+def test_a_pool_without_images(store: Folder) -> None:
     pool = build(store, Images([]))
     assert (pool.n_images, pool.n_regions, pool.n_pixels) == (0, 0, 0)
 

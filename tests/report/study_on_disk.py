@@ -7,7 +7,7 @@ import numpy as np
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.data import open_dataset
 from raylab.data.classes import CITYSCAPES
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table
 from raylab.runs import RoundStore, RunStore
@@ -27,7 +27,7 @@ CONFIG = StudyConfig(
 GAIN = {"random": 0.05, "entropy": 0.06, "entropy+spatial": 0.08}
 
 
-def write_study(store: Store, config: StudyConfig = CONFIG, dataset: DataConfig | None = None) -> StudyConfig:
+def write_study(store: Folder, config: StudyConfig = CONFIG, dataset: DataConfig | None = None) -> StudyConfig:
     """Write every round of every run, as if it were of `dataset` where that is given."""
     folders = ["supervised/seed0"]
     store.write_json(
@@ -40,7 +40,7 @@ def write_study(store: Store, config: StudyConfig = CONFIG, dataset: DataConfig 
     return config
 
 
-def write_rounds(store: Store, run: RunConfig, stop: int | None = None, dataset: DataConfig | None = None) -> None:
+def write_rounds(store: Folder, run: RunConfig, stop: int | None = None, dataset: DataConfig | None = None) -> None:
     """Write the first `stop` rounds of a run, those that are there left alone."""
     scenes = open_dataset(dataset or run.data)
     regions = RegionGrid(scenes.image_sizes("train"), run.regions.size)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from raylab.config import StudyConfig
 from raylab.data.classes import CITYSCAPES
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import overlays, panels
 from raylab.report.bars import stage_seconds
 from raylab.report.html import figures
@@ -22,18 +22,18 @@ from tests.report.study_on_disk import CONFIG, write_study
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(str(tmp_path_factory.mktemp("results")))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    store = Folder(str(tmp_path_factory.mktemp("results")))
     write_study(store)
     return store
 
 
 @pytest.fixture(scope="module")
-def study(store: Store) -> Study:
+def study(store: Folder) -> Study:
     return read_study(store, "small")
 
 
-def test_figures_are_pictures_and_repeatable(store: Store, study: Study) -> None:
+def test_figures_are_pictures_and_repeatable(store: Folder, study: Study) -> None:
     histogram = label_histogram(store, study)
     found = figures(study, histogram)
     assert set(found) == {"curves", "images", "classes", "seconds", "differences", "labels"}
@@ -48,7 +48,7 @@ def test_figures_are_pictures_and_repeatable(store: Store, study: Study) -> None
 
 def test_figures_of_a_study_without_a_result_are_empty_not_errors(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"supervised": False})
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_json("studies/small/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
     found = figures(read_study(store, "small"), None)
     assert set(found) == {"curves", "images", "classes", "seconds"}
@@ -128,7 +128,7 @@ def test_numbers_are_written_and_earlier_rounds_recede() -> None:
     assert abs(current[middle].astype(int) - 128).sum() > 2 * abs(earlier[middle].astype(int) - 128).sum()
 
 
-def test_overlays_show_all_strategies_on_the_same_image(store: Store, study: Study) -> None:
+def test_overlays_show_all_strategies_on_the_same_image(store: Folder, study: Study) -> None:
     found = overlays.study_overlays(store, study, k=2)
     assert [len(overlay.panels) for overlay in found] == [3, 3]
     counts = {panel.strategy: panel.count for panel in found[0].panels}
@@ -143,7 +143,7 @@ def test_overlays_show_all_strategies_on_the_same_image(store: Store, study: Stu
         assert draw(found[0], 3) == sheet
 
 
-def test_picks_come_in_their_order_with_the_terms_of_their_strategy(store: Store, study: Study) -> None:
+def test_picks_come_in_their_order_with_the_terms_of_their_strategy(store: Folder, study: Study) -> None:
     (overlay,) = overlays.study_overlays(store, study, k=1)
     picks = {panel.strategy: panel.picks for panel in overlay.panels}
     assert len(picks["entropy"]) == overlays.NUMBERED

@@ -9,22 +9,22 @@ import pytest
 
 from raylab.config import DataConfig
 from raylab.errors import ConfigError, StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import write_report
 from raylab.runs.studies import report_folder
 from tests.report.study_on_disk import CONFIG, write_study
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(str(tmp_path_factory.mktemp("results")))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    store = Folder(str(tmp_path_factory.mktemp("results")))
     write_study(store)
     write_report(store, "small", "mlflow ui --here <&", paper="Table V")
     return store
 
 
 @pytest.fixture(scope="module")
-def folder(store: Store) -> Path:
+def folder(store: Folder) -> Path:
     assert store.local is not None
     return store.local / report_folder("small")
 
@@ -60,12 +60,12 @@ def test_the_papers_values_stand_beside_ours(folder: Path) -> None:
     assert "10.1109/TIP.2021.3120041" in page
 
 
-def test_a_table_that_the_paper_lacks_is_refused_before_anything_is_drawn(store: Store) -> None:
+def test_a_table_that_the_paper_lacks_is_refused_before_anything_is_drawn(store: Folder) -> None:
     with pytest.raises(ConfigError, match="it has no 'Table X'"):
         write_report(store, "small", paper="Table X")
 
 
-def test_only_the_page_tells_when_it_was_made(store: Store, folder: Path) -> None:
+def test_only_the_page_tells_when_it_was_made(store: Folder, folder: Path) -> None:
     first = {file.name: file.read_bytes() for file in folder.iterdir()}
     write_report(store, "small", paper="Table II")
     assert {file.name for file in folder.iterdir()} == set(first)
@@ -74,7 +74,7 @@ def test_only_the_page_tells_when_it_was_made(store: Store, folder: Path) -> Non
 
 
 def test_without_the_images_the_report_says_so(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     stale = [f"{report_folder('small')}/{file}" for file in ("overlay-1.png", "labels.csv", "picks.csv")]
     for file in stale:
         store.write_bytes(file, b"of an earlier report")
@@ -88,7 +88,7 @@ def test_without_the_images_the_report_says_so(tmp_path: Path) -> None:
 
 
 def test_a_study_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     raw = CONFIG.model_copy(update={"supervised": False}).model_dump(mode="json")
     store.write_json("studies/small/study.json", {"config": raw, "supervised": []})
     page = Path(write_report(store, "small")).read_text()
@@ -99,7 +99,7 @@ def test_a_study_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
 
 
 def test_an_object_store_will_do() -> None:
-    store = Store("memory://raylab-report")
+    store = Folder("memory://raylab-report")
     write_study(store, CONFIG.model_copy(update={"seeds": (0,)}))
     place = write_report(store, "small")
     assert place == "memory://raylab-report/studies/small/report/index.html"

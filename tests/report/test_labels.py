@@ -11,7 +11,7 @@ import pytest
 from raylab.data import open_dataset
 from raylab.data.classes import IGNORE
 from raylab.errors import DataError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.pool import open_regions
 from raylab.regions.table import ledger_table
 from raylab.report.labels import class_counts, label_histogram, labelled_pixels, labels_csv, region_shape
@@ -26,14 +26,14 @@ PICKS = pa.table(
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(str(tmp_path_factory.mktemp("results")))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    store = Folder(str(tmp_path_factory.mktemp("results")))
     write_study(store)
     return store
 
 
 @pytest.fixture(scope="module")
-def study(store: Store) -> Study:
+def study(store: Folder) -> Study:
     return read_study(store, "small")
 
 
@@ -52,7 +52,7 @@ def test_a_region_may_have_another_shape_than_its_box() -> None:
 
 def test_superpixels_are_counted_as_what_they_reveal(tmp_path: Path) -> None:
     pytest.importorskip("skimage")
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     shape = CONFIG.run.regions.model_copy(update={"shape": "superpixels"})
     config = CONFIG.model_copy(update={"run": CONFIG.run.model_copy(update={"regions": shape})})
     runs = tuple(RunResult(run, (), None) for run in config.runs())
@@ -71,7 +71,7 @@ def test_ignored_pixels_count_nowhere() -> None:
     assert class_counts(np.array([[0, 2, 2, IGNORE]], np.uint8), 3).tolist() == [1, 0, 2]
 
 
-def test_a_histogram_counts_the_labels_of_every_run_by_round(store: Store, study: Study) -> None:
+def test_a_histogram_counts_the_labels_of_every_run_by_round(store: Folder, study: Study) -> None:
     histogram = label_histogram(store, study)
     assert histogram is not None
     assert histogram.strategies == ["random", "entropy", "entropy+spatial"]
@@ -98,14 +98,14 @@ def test_a_histogram_counts_the_labels_of_every_run_by_round(store: Store, study
     assert sum(histogram.last_shares("entropy").values()) == pytest.approx(100)
 
 
-def test_a_sample_stands_for_a_large_pool(store: Store, study: Study) -> None:
+def test_a_sample_stands_for_a_large_pool(store: Folder, study: Study) -> None:
     histogram = label_histogram(store, study, most_images=3)
     assert histogram is not None
     assert (histogram.images, histogram.pool_images) == (3, 8)
     assert histogram.pool.sum() <= 3 * 96 * 144
 
 
-def test_the_csv_has_strategies_budgets_classes_and_the_pool(store: Store, study: Study) -> None:
+def test_the_csv_has_strategies_budgets_classes_and_the_pool(store: Folder, study: Study) -> None:
     histogram = label_histogram(store, study)
     assert histogram is not None
     rows = list(csv.DictReader(io.StringIO(labels_csv(histogram))))
@@ -115,12 +115,12 @@ def test_the_csv_has_strategies_budgets_classes_and_the_pool(store: Store, study
 
 
 def test_nothing_selected_is_no_histogram(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_json("studies/small/study.json", {"config": CONFIG.model_dump(mode="json"), "supervised": []})
     assert label_histogram(store, read_study(store, "small")) is None
 
 
-def test_an_image_of_another_name_is_another_data_set(store: Store, study: Study) -> None:
+def test_an_image_of_another_name_is_another_data_set(store: Folder, study: Study) -> None:
     ledger = run_ledger(store, study.runs[0].config)
     assert ledger is not None
     with pytest.raises(DataError, match="not the image that the study ran on"):

@@ -8,7 +8,7 @@ import pytest
 from raylab.acquisition import STRATEGIES
 from raylab.config import RunConfig
 from raylab.errors import ConfigError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import paper_table
 from raylab.report.paper import MEASURES, beside, citation
 from raylab.report.study_data import read_study
@@ -39,7 +39,7 @@ def test_a_table_that_the_paper_lacks() -> None:
 
 
 def test_ours_stands_beside_a_quote_only_where_it_is_the_same(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     write_study(store)
     study = read_study(store, "small")
     assert [ours for _, ours in beside(study, "Table V").rows] == [None, None]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report.statistics import (
     Spread,
     area_under_curve,
@@ -30,7 +30,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def store_with(folder, bound: float) -> Study:
-    store = Store(str(folder))
+    store = Folder(str(folder))
     write_study(store)
     RoundStore(store, "supervised/seed0").commit("train", train_record(bound))
     return read_study(store, "small")
@@ -140,7 +140,7 @@ def test_differences_are_paired_by_seed(study: Study) -> None:
 
 def test_an_interval_by_hand(tmp_path) -> None:
     study = store_with(tmp_path, 0.6)
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     run = next(r.config for r in study.runs if r.config.strategy.label == "entropy" and r.config.seed == 1)
     from raylab.runs import RunStore
 
@@ -152,7 +152,7 @@ def test_an_interval_by_hand(tmp_path) -> None:
 
 
 def test_one_seed_has_no_interval_and_unfinished_runs_have_no_area(tmp_path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     config = CONFIG.model_copy(update={"seeds": (0,), "supervised": False})
     write_study(store, config.model_copy(update={"strategies": ("random",)}))
     store.write_json("studies/small/study.json", {"config": config.model_dump(mode="json"), "supervised": []})

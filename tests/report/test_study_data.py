@@ -8,7 +8,7 @@ import pytest
 
 from raylab.config import StudyConfig
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report.headlines import headlines
 from raylab.report.study_data import by_budget, read_study
 from raylab.report.tables import format_table
@@ -17,17 +17,17 @@ from tests.report.study_on_disk import CONFIG, write_rounds, write_study
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(str(tmp_path_factory.mktemp("results")))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    store = Folder(str(tmp_path_factory.mktemp("results")))
     write_study(store)
     return store
 
 
-def begin(store: Store, config: StudyConfig) -> None:
+def begin(store: Folder, config: StudyConfig) -> None:
     store.write_json(f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
 
 
-def test_curves_are_mean_and_spread_over_seeds(store: Store) -> None:
+def test_curves_are_mean_and_spread_over_seeds(store: Folder) -> None:
     curves = {curve.strategy: curve for curve in read_study(store, "small").curves()}
     assert list(curves) == ["random", "entropy", "entropy+spatial"]
     last = curves["entropy"].points[-1]
@@ -40,7 +40,7 @@ def test_curves_are_mean_and_spread_over_seeds(store: Store) -> None:
     assert [p.labelled_regions for p in curves["random"].points] == [20, 40, 80]
 
 
-def test_scores_of_the_shared_round_count_only_for_strategies_that_use_them(store: Store) -> None:
+def test_scores_of_the_shared_round_count_only_for_strategies_that_use_them(store: Folder) -> None:
     runs = {run.config.strategy.label: run for run in read_study(store, "small").runs}
     assert RunStore(store, runs["random"].config).round(0).record("score") is not None
     assert "score" not in runs["random"].points[0].seconds
@@ -48,7 +48,7 @@ def test_scores_of_the_shared_round_count_only_for_strategies_that_use_them(stor
 
 
 def test_unfinished_runs_are_shown_as_far_as_they_got(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     config = CONFIG.model_copy(update={"name": "begun", "supervised": False})
     begin(store, config)
     study = read_study(store, "begun")
@@ -67,7 +67,7 @@ def test_unfinished_runs_are_shown_as_far_as_they_got(tmp_path: Path) -> None:
 
 
 def test_region_sizes_are_kept_apart(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     config = CONFIG.model_copy(update={"region_sizes": (16, 32), "seeds": (0,), "supervised": False})
     write_study(store, config)
     study = read_study(store, config.name)
@@ -79,28 +79,28 @@ def test_region_sizes_are_kept_apart(tmp_path: Path) -> None:
     assert format_table(study).split()[:2] == ["strategy", "N"]
 
 
-def test_a_study_that_is_not_there_is_named_with_those_that_are(store: Store, tmp_path: Path) -> None:
+def test_a_study_that_is_not_there_is_named_with_those_that_are(store: Folder, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"studies/big/study\.json is missing; studies there: small"):
         read_study(store, "big")
     with pytest.raises(StoreError, match="no study lies under this storage root"):
-        read_study(Store(str(tmp_path)), "big")
+        read_study(Folder(str(tmp_path)), "big")
 
 
 def test_a_study_of_another_version_is_refused(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_json("studies/old/study.json", {"config": {"nmae": "old"}})
     with pytest.raises(StoreError, match="no study of this version of raylab"):
         read_study(store, "old")
 
 
-def test_the_supervised_classes_are_read_too(store: Store) -> None:
+def test_the_supervised_classes_are_read_too(store: Folder) -> None:
     study = read_study(store, "small")
     assert study.supervised == (0.6,)
     assert study.supervised_iou["road"] == pytest.approx(0.9)
     assert study.supervised_iou["bicycle"] is None
 
 
-def test_points_meet_at_their_budget_whatever_it_bought(store: Store) -> None:
+def test_points_meet_at_their_budget_whatever_it_bought(store: Folder) -> None:
     study = read_study(store, "small")
     first = study.runs[0]
     # A budget of clicks buys another number of regions with every seed.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raylab.config import StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report.headlines import headlines
 from raylab.report.statistics import Spread
 from raylab.report.study_data import read_study
@@ -25,8 +25,8 @@ from tests.report.study_on_disk import train_record, write_study
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(str(tmp_path_factory.mktemp("results")))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    store = Folder(str(tmp_path_factory.mktemp("results")))
     write_study(store)
     return store
 
@@ -35,7 +35,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_the_table_is_aligned_and_in_percent(store: Store) -> None:
+def test_the_table_is_aligned_and_in_percent(store: Folder) -> None:
     text = format_table(read_study(store, "small"))
     lines = [line for line in text.splitlines() if line.startswith("entropy+spatial")]
     assert lines[2].split() == ["entropy+spatial", "80", "18.5", "8", "46.5", "0.7", "2", "77.5"]
@@ -43,19 +43,19 @@ def test_the_table_is_aligned_and_in_percent(store: Store) -> None:
     assert "fully supervised: 60.0 % mIoU" in text
 
 
-def test_the_table_ends_with_one_line_a_strategy(store: Store) -> None:
+def test_the_table_ends_with_one_line_a_strategy(store: Folder) -> None:
     text = format_table(read_study(store, "small"))
     lines = [line.split() for line in text.splitlines() if line.startswith("entropy+spatial")]
     assert lines[-1] == ["entropy+spatial", "38.5", "±", "0.7", "not", "reached"]
 
 
-def test_the_headline_is_computed_and_claims_no_more(store: Store) -> None:
+def test_the_headline_is_computed_and_claims_no_more(store: Folder) -> None:
     (sentence,) = headlines(read_study(store, "small"))
     assert "At 80 labelled regions (18.5 % of the pool's pixels), entropy+spatial reaches 46.5 % mIoU" in sentence
     assert "6.0 points above random (mean of 2 seeds; the ranges over seeds do not overlap)" in sentence
 
 
-def test_csv_has_every_point(store: Store) -> None:
+def test_csv_has_every_point(store: Folder) -> None:
     rows = rows_of(points_csv(read_study(store, "small")))
     assert len(rows) == 3 * 2 * 3
     assert rows[0]["strategy"] == "random"
@@ -65,7 +65,7 @@ def test_csv_has_every_point(store: Store) -> None:
     assert [row["budget"] for row in rows[:3]] == ["20", "40", "80"]
 
 
-def test_csv_of_summaries_and_seeds(store: Store) -> None:
+def test_csv_of_summaries_and_seeds(store: Folder) -> None:
     study = replace(read_study(store, "small"), supervised=(0.45,))
     summary = {row["strategy"]: row for row in rows_of(summary_csv(study))}
     assert float(summary["entropy+spatial"]["area_under_curve.mean"]) == pytest.approx(0.385)
@@ -77,7 +77,7 @@ def test_csv_of_summaries_and_seeds(store: Store) -> None:
     assert [row["budget_to_target"] == "" for row in seeds] == [True, True, True, False, False, False]
 
 
-def test_csv_of_differences_and_classes(store: Store) -> None:
+def test_csv_of_differences_and_classes(store: Folder) -> None:
     study = read_study(store, "small")
     differences = rows_of(differences_csv(study))
     assert len(differences) == 3 * 2
@@ -88,7 +88,7 @@ def test_csv_of_differences_and_classes(store: Store) -> None:
     assert [row["iou"] for row in classes if row["class"] == "bicycle"] == [""] * 10
 
 
-def test_a_budget_of_clicks_is_named(store: Store) -> None:
+def test_a_budget_of_clicks_is_named(store: Folder) -> None:
     study = read_study(store, "small")
     budget = study.config.run.budget.model_copy(update={"unit": "clicks"})
     run = study.config.run.model_copy(update={"budget": budget})
@@ -106,7 +106,7 @@ def test_spreads_are_shown_with_what_is_known() -> None:
 
 
 def test_how_many_seeds_reach_the_target_is_said(tmp_path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     write_study(store)
     RoundStore(store, "supervised/seed0").commit("train", train_record(0.45))
     lines = format_table(read_study(store, "small")).splitlines()

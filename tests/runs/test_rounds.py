@@ -7,7 +7,7 @@ import pytest
 
 from raylab.config import BudgetConfig, RegionConfig
 from raylab.errors import MismatchError, StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table
 from raylab.runs import RoundStore, RunStore
@@ -19,8 +19,8 @@ NAMES = [f"image-{i}" for i in range(8)]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path))
+def store(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path))
 
 
 def picks(t: int, ids: list[int]):
@@ -41,8 +41,8 @@ def test_a_step_is_done_when_its_manifest_is_there(store):
 def test_the_manifest_is_written_last(store, monkeypatch):
     round_store = RoundStore(store, "r")
     written = []
-    write = Store.write_bytes
-    monkeypatch.setattr(Store, "write_bytes", lambda self, path, data: (written.append(path), write(self, path, data)))
+    write = Folder.write_bytes
+    monkeypatch.setattr(Folder, "write_bytes", lambda self, path, data: (written.append(path), write(self, path, data)))
     round_store.commit("select", {}, {LEDGER: picks(1, [0])})
     assert written == ["r/ledger.parquet", "r/select.json"]
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from raylab.config import ComputeConfig
 from raylab.data import open_dataset
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of
@@ -32,7 +32,7 @@ def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None
     dataset = open_dataset(config.data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     model = build_model(config.model, len(dataset.classes), seed=3).eval()
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_bytes("model.safetensors", save(dict(model.state_dict())))
     job = scoring_job(config, regions, len(dataset.classes), ("entropy", "margin"), features=True)
 

@@ -20,7 +20,7 @@ from raylab.acquisition import STRATEGIES, strategy
 from raylab.cli import main
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.errors import ConfigError, StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.loop import Loop
 from raylab.pool import known_regions
 from raylab.regions.grid import RegionGrid
@@ -66,7 +66,7 @@ def raylab(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A region table, a ledger of four regions and a text of the other labelled ones, one of them in both."""
-    Store(str(tmp_path)).write_table("regions.parquet", TABLE)
+    Folder(str(tmp_path)).write_table("regions.parquet", TABLE)
     pq.write_table(ledger_table(GRID, list("abc"), 0, LABELLED[:5]), tmp_path / "ledger.parquet")
     (tmp_path / "more.txt").write_text("\n".join(str(i) for i in LABELLED[4:]) + "\n")
     return tmp_path
@@ -101,7 +101,7 @@ def test_a_table_of_superpixels_is_selected_from_on_its_own(name: str, files: Pa
     n = pool.n_regions
     u, f = RNG.random(n).astype(np.float32), RNG.normal(size=(n, 6)).astype(np.float32)
     table = with_regions(region_table(np.arange(n), {"entropy": u}, f), pool)
-    Store(str(files)).write_table("superpixels.parquet", table)
+    Folder(str(files)).write_table("superpixels.parquet", table)
     output = files / "picks.parquet"
     status, *_ = raylab("select", files / "superpixels.parquet", "--strategy", name, "--count", 9, "--output", output)
     want = select(pool, STRATEGIES[name], 9, labelled=[], uncertainty=u, features=f)
@@ -150,7 +150,7 @@ def test_select_takes_all_that_is_left(files: Path, raylab: Run) -> None:
 
 def test_files_may_lie_at_any_uri(files: Path, raylab: Run) -> None:
     uri = f"memory://{uuid4().hex}"
-    store = Store(f"{uri}/in", create=False)
+    store = Folder(f"{uri}/in", create=False)
     for name in ("regions.parquet", "ledger.parquet", "more.txt"):
         store.write_bytes(name, (files / name).read_bytes())
     lists = ("--labelled", f"{uri}/in/ledger.parquet", "--labelled", f"{uri}/in/more.txt")
@@ -280,7 +280,7 @@ class Backend:
     def select(
         self, regions: RegionGrid, round_index: int, table: pa.Table, k: int
     ) -> tuple[Selection, dict[str, Any]]:
-        run, config = RunStore(Store(self.config.storage), self.config), self.config
+        run, config = RunStore(Folder(self.config.storage), self.config), self.config
         columns: dict[str, Any] = {}
         if table is not None:
             columns = selection_columns(
@@ -302,7 +302,7 @@ def study(tmp_path: Path) -> StudyConfig:
     """A finished study of three runs of three rounds, written by the loop."""
     strategies = ("random", "entropy+feature", "entropy+spatial,tau=32")
     config = StudyConfig(name="tiny", run=tiny_run(str(tmp_path)), strategies=strategies)
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     store.write_json("studies/tiny/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
     for run in config.runs():
         Loop(run, store, Backend(run), Silence()).run()
@@ -310,7 +310,7 @@ def study(tmp_path: Path) -> StudyConfig:
 
 
 def run_of(study: StudyConfig, at: int) -> RunStore:
-    return RunStore(Store(study.run.storage), study.runs()[at])
+    return RunStore(Folder(study.run.storage), study.runs()[at])
 
 
 def rewrite(run: RunStore, t: int, change: Callable[[list[int]], list[int]]) -> list[int]:

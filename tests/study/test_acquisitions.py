@@ -13,7 +13,7 @@ import pytest
 
 from raylab.acquisition import STRATEGIES
 from raylab.config import BudgetConfig, ComputeConfig, DataConfig, ModelConfig, RegionConfig, ScoringConfig, StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.pool import known_regions
 from raylab.runs import RunStore
 from raylab.runs.replay import replay_runs
@@ -52,7 +52,7 @@ def test_one_round_of_each(names: list[str], camvid: Path, ray_session: Any, tmp
     run = run.model_copy(update={"training": run.training.model_copy(update={"iterations": 2})})
     config = StudyConfig(name="all", run=run, strategies=tuple(names))
     run_study(config, say=lambda _: None)
-    store = Store(run.storage)
+    store = Folder(run.storage)
     picks = {}
     for one in config.runs():
         run_store = RunStore(store, one)

@@ -11,7 +11,7 @@ import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
 from raylab.errors import MismatchError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.launch import launch
 from raylab.runs import RoundStore, RunStore
 from raylab.study import RunFailedError, run_studies, run_study
@@ -36,7 +36,7 @@ def finished(ray_session: Any, tmp_path_factory: Any) -> tuple[StudyConfig, list
     return config, lines
 
 
-def files_of(store: Store, config: StudyConfig) -> dict[str, bytes]:
+def files_of(store: Folder, config: StudyConfig) -> dict[str, bytes]:
     root = store.local
     assert root is not None
     return {str(path): path.read_bytes() for path in root.rglob("*.json") if "studies" not in path.parts}
@@ -44,7 +44,7 @@ def files_of(store: Store, config: StudyConfig) -> dict[str, bytes]:
 
 def test_the_bound_is_trained_on_the_whole_pool(finished: Any) -> None:
     config, _ = finished
-    store = Store(config.run.storage)
+    store = Folder(config.run.storage)
     record = RoundStore(store, supervised_folder(config)).record("train")
     assert record is not None
     assert record["labelled_regions"] == 192
@@ -54,7 +54,7 @@ def test_the_bound_is_trained_on_the_whole_pool(finished: Any) -> None:
 @pytest.mark.usefixtures("free_resources")
 def test_every_round_of_every_run_is_committed(finished: Any) -> None:
     config, lines = finished
-    store = Store(config.run.storage)
+    store = Folder(config.run.storage)
     for run in config.runs():
         run_store = RunStore(store, run)
         assert run_store.done_rounds() == 3
@@ -70,7 +70,7 @@ def test_every_round_of_every_run_is_committed(finished: Any) -> None:
 
 def test_round_0_is_trained_once_for_all_strategies(finished: Any) -> None:
     config, _ = finished
-    store = Store(config.run.storage)
+    store = Folder(config.run.storage)
     assert len(store.list("round0")) == 1
     first = RunStore(store, config.runs()[0]).round(0)
     score = first.record("score")
@@ -81,7 +81,7 @@ def test_round_0_is_trained_once_for_all_strategies(finished: Any) -> None:
 def test_ledger_tells_every_term(finished: Any) -> None:
     config, _ = finished
     run = config.runs()[1]
-    ledger = RunStore(Store(config.run.storage), run).round(1).ledger()
+    ledger = RunStore(Folder(config.run.storage), run).round(1).ledger()
     phi, u, s = (ledger[name].to_numpy() for name in ("phi", "uncertainty", "spatial"))
     np.testing.assert_allclose(phi, u + s)
     assert (np.diff(phi) <= 1e-12).all()
@@ -92,7 +92,7 @@ def test_started_again_does_nothing_and_the_same_config_elsewhere_selects_the_sa
     finished: Any, ray_session: Any, tmp_path: Path
 ) -> None:
     config, _ = finished
-    store = Store(config.run.storage)
+    store = Folder(config.run.storage)
     before = files_of(store, config)
     run_study(config, say=lambda _: None)
     assert files_of(store, config) == before
@@ -100,7 +100,7 @@ def test_started_again_does_nothing_and_the_same_config_elsewhere_selects_the_sa
     # With a Ray Train worker, where the other trained in the runs' own processes.
     other = StudyConfig(name="again", run=tiny_run(str(tmp_path)), strategies=STRATEGIES[1:2])
     run_study(other, say=lambda _: None)
-    then, now = (RunStore(Store(c.run.storage), c.runs()[i]).ledger(3) for c, i in ((config, 1), (other, 0)))
+    then, now = (RunStore(Folder(c.run.storage), c.runs()[i]).ledger(3) for c, i in ((config, 1), (other, 0)))
     assert now.equals(then)
 
 
@@ -118,7 +118,7 @@ def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(
     config, _ = finished
     shutil.copytree(config.run.storage, tmp_path / "copy")
     config = config.model_copy(update={"run": config.run.model_copy(update={"storage": str(tmp_path / "copy")})})
-    store = Store(config.run.storage)
+    store = Folder(config.run.storage)
     random, spatial, _ = (RunStore(store, run) for run in config.runs())
     for step in ("select", "train"):
         Path(store.uri_of(spatial.round(2).path(f"{step}.json"))).unlink()
@@ -144,7 +144,7 @@ def test_studies_in_one_grid_do_what_they_share_once(ray_session: Any, tmp_path:
     lines: list[str] = []
     run_studies([first, second], say=lines.append)
     assert sum(line.endswith("done") for line in lines) == 1 + 3
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     assert len(store.list("runs")) == 3
     assert all(RunStore(store, one).finished() for config in (first, second) for one in config.runs())
 

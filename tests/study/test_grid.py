@@ -6,7 +6,7 @@ import pytest
 
 from raylab.config import DataConfig, PretrainingConfig, StudyConfig, SyntheticConfig
 from raylab.errors import MismatchError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.runs.rounds import same_or_new
 from raylab.study.grid import Grid
 from tests.configs import tiny_run
@@ -40,7 +40,7 @@ def test_every_task_has_a_name_for_a_person() -> None:
 
 
 def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "a"})
     same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "a"})
     with pytest.raises(MismatchError, match="data_fingerprint was 'a' when this began and is 'b' now"):

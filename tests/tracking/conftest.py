@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking.client import Client
 from tests.tracking.server import MlflowServer
 
@@ -17,8 +17,8 @@ def no_address_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "results with spaces"))
+def store(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path / "results with spaces"))
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database(store: Store, empty_database: Path) -> str:
+def database(store: Folder, empty_database: Path) -> str:
     shutil.copy(empty_database, f"{store.root}/mlflow.db")
     return f"sqlite:///{store.root}/mlflow.db"
 

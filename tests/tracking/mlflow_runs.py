@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from raylab.config import StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking.client import Client
 from raylab.tracking.sync import MlflowSync
 from tests.report.study_on_disk import CONFIG
@@ -41,7 +41,7 @@ def files(uri: str, run: Any, folder: str | None = None) -> set[str]:
     return {file.path for file in client_of(uri).list_artifacts(run.info.run_id, folder)}
 
 
-def begin(store: Store, config: StudyConfig) -> None:
+def begin(store: Folder, config: StudyConfig) -> None:
     store.write_json(f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
 
 

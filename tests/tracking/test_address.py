@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raylab.errors import TrackingError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.tracking import MlflowUploader, tracking_for, tracking_uri, ui_command
 from raylab.tracking.address import sync_command
 
@@ -61,13 +61,13 @@ def test_a_database_that_somebody_writes_to_is_not_refused(empty_database: Path,
 def test_the_configuration_then_the_environment_then_the_storage_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(str(tmp_path))
+    store = Folder(str(tmp_path))
     assert tracking_for(None, store) == f"sqlite:///{tmp_path}/mlflow.db"
     assert tracking_for("http://host:1", store) == "http://host:1"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:2/")
     assert tracking_for(None, store) == "http://other:2"
     assert tracking_for("http://host:1", store) == "http://host:1"
-    assert tracking_for(None, Store("memory://results")) == "http://other:2"
+    assert tracking_for(None, Folder("memory://results")) == "http://other:2"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
     with pytest.raises(TrackingError, match=r"^MLFLOW_TRACKING_URI: file:\./mlruns"):
         tracking_for(None, store)
@@ -75,11 +75,11 @@ def test_the_configuration_then_the_environment_then_the_storage_root(
 
 def test_remote_results_need_an_address() -> None:
     with pytest.raises(TrackingError, match=r"memory://results there is no local place.*MLFLOW_TRACKING_URI"):
-        tracking_for(None, Store("memory://results"))
+        tracking_for(None, Folder("memory://results"))
 
 
 def test_the_line_that_sends_later_can_be_typed(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "my results"))
+    store = Folder(str(tmp_path / "my results"))
     line = sync_command("http://host:1", store, ["small"])
     assert line == f"raylab sync small --storage '{store.uri}' --tracking http://host:1"
     assert sync_command(tracking_for(None, store), store, ["a", "b"]) == f"raylab sync a b --storage '{store.uri}'"

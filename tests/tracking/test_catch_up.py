@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raylab.cli import main
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import write_report
 from raylab.tracking import MlflowUploader
 from tests.report.study_on_disk import write_rounds, write_study
@@ -17,7 +17,7 @@ from tests.tracking.server import MlflowServer, free_port
 
 
 def test_all_studies_under_a_root_and_nothing_twice(
-    store: Store, database: str, capsys: pytest.CaptureFixture[str]
+    store: Folder, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("small", "other"):
         write_study(store, UNBOUNDED.model_copy(update={"name": name}))
@@ -38,7 +38,7 @@ def test_all_studies_under_a_root_and_nothing_twice(
     assert "other" not in out
 
 
-def test_the_experiment_and_address_of_the_study_are_the_default(store: Store, empty_database: Path) -> None:
+def test_the_experiment_and_address_of_the_study_are_the_default(store: Folder, empty_database: Path) -> None:
     address = f"sqlite:///{store.root}/elsewhere.db"
     Path(f"{store.root}/elsewhere.db").write_bytes(empty_database.read_bytes())
     run = UNBOUNDED.run.model_copy(update={"tracking": address, "experiment": EXPERIMENT})
@@ -55,7 +55,9 @@ def test_the_experiment_and_address_of_the_study_are_the_default(store: Store, e
         (["--tracking", "{closed}"], r"error: tracking: MLflow at http://.* cannot be reached \(Connection refused\)"),
     ],
 )
-def test_mistakes_are_one_line(args: list[str], message: str, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    args: list[str], message: str, store: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin(store, SMALL)
     args = [arg.format(closed=f"http://127.0.0.1:{free_port()}") for arg in args]
     with pytest.raises(SystemExit) as ended:
@@ -65,13 +67,13 @@ def test_mistakes_are_one_line(args: list[str], message: str, store: Store, caps
     assert re.match(message, line)
 
 
-def test_a_root_without_studies_is_said(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_root_without_studies_is_said(store: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["sync", "--storage", store.uri])
     assert "no study lies under this storage root" in capsys.readouterr().err
 
 
-def test_a_damaged_study_holds_back_no_other(store: Store, database: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_study_holds_back_no_other(store: Folder, database: str, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = write_study(store, UNBOUNDED)
     config = UNBOUNDED.model_copy(update={"name": "whole", "strategies": ("entropy",), "seeds": (1,)})
     begin(store, config)
@@ -86,7 +88,7 @@ def test_a_damaged_study_holds_back_no_other(store: Store, database: str, capsys
 
 
 def test_a_study_whose_server_was_never_there_is_brought_in_whole(
-    store: Store, running_server: MlflowServer, capsys: pytest.CaptureFixture[str]
+    store: Folder, running_server: MlflowServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(store, UNBOUNDED)
     runs, name = UNBOUNDED.runs(), UNBOUNDED.name

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.launch import launch
 from raylab.runs import RunStore
 from raylab.tracking import uploader
@@ -34,7 +34,7 @@ def test_a_study_is_in_mlflow_as_it_is_in_the_store(
     launch([config])
     assert running_server.address in capsys.readouterr().out
 
-    address, store = running_server.address, Store(run.storage)
+    address, store = running_server.address, Folder(run.storage)
     found = runs_of(address, "chain")
     parent = found.pop("chain")
     assert parent.info.status == "FINISHED"

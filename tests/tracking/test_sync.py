@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raylab.errors import StoreError
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import write_report
 from raylab.tracking.payload import code_tags
 from tests.report.study_on_disk import write_rounds, write_study
@@ -26,7 +26,7 @@ from tests.tracking.mlflow_runs import (
 )
 
 
-def test_a_study_becomes_a_parent_with_a_child_a_run(store: Store, database: str) -> None:
+def test_a_study_becomes_a_parent_with_a_child_a_run(store: Folder, database: str) -> None:
     config = write_study(store, SMALL)
     run = config.runs()[1]
     sender(database).send(store, config.name, config.runs())
@@ -55,7 +55,7 @@ def test_a_study_becomes_a_parent_with_a_child_a_run(store: Store, database: str
     assert len(tags["raylab.source_sha256"]) == 64
 
 
-def test_artifacts_lie_beside_the_database(store: Store, database: str) -> None:
+def test_artifacts_lie_beside_the_database(store: Folder, database: str) -> None:
     config = write_study(store, SMALL)
     write_report(store, config.name)
     sender(database).send(store, config.name, config.runs(), report=True)
@@ -71,7 +71,7 @@ def test_artifacts_lie_beside_the_database(store: Store, database: str) -> None:
 
 
 def test_files_that_could_not_be_sent_are_sent_later(
-    store: Store, database: str, monkeypatch: pytest.MonkeyPatch
+    store: Folder, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_study(store, SMALL)
     one = sender(database)
@@ -88,7 +88,7 @@ def test_files_that_could_not_be_sent_are_sent_later(
     assert "ledger.parquet" in files(database, runs_of(database)[config.runs()[0].label])
 
 
-def test_rounds_are_sent_as_they_come_and_once(store: Store, database: str) -> None:
+def test_rounds_are_sent_as_they_come_and_once(store: Folder, database: str) -> None:
     config = UNBOUNDED
     begin(store, config)
     runs = config.runs()
@@ -113,7 +113,7 @@ def test_rounds_are_sent_as_they_come_and_once(store: Store, database: str) -> N
     check_finished(database, config)
 
 
-def test_a_finished_study_costs_no_further_calls(store: Store, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_study_costs_no_further_calls(store: Folder, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write_study(store, SMALL)
     write_report(store, config.name)
     one = sender(database)
@@ -122,7 +122,7 @@ def test_a_finished_study_costs_no_further_calls(store: Store, database: str, mo
     one.send(store, config.name, config.runs(), report=True)
 
 
-def test_a_bound_that_two_studies_share_is_sent_to_both(store: Store, database: str) -> None:
+def test_a_bound_that_two_studies_share_is_sent_to_both(store: Folder, database: str) -> None:
     one = sender(database)
     # First without the bound, so that its runs are made while it is not finished.
     for config in (UNBOUNDED, SMALL):
@@ -134,7 +134,7 @@ def test_a_bound_that_two_studies_share_is_sent_to_both(store: Store, database: 
     assert {run.info.status for run in found} == {"FINISHED"}
 
 
-def test_a_failed_run_is_shown_until_a_driver_takes_it_up_again(store: Store, database: str) -> None:
+def test_a_failed_run_is_shown_until_a_driver_takes_it_up_again(store: Folder, database: str) -> None:
     config = UNBOUNDED
     begin(store, config)
     runs = config.runs()
@@ -159,7 +159,7 @@ def test_a_failed_run_is_shown_until_a_driver_takes_it_up_again(store: Store, da
     check_finished(database, config)
 
 
-def test_a_deleted_database_is_filled_again(store: Store, database: str) -> None:
+def test_a_deleted_database_is_filled_again(store: Folder, database: str) -> None:
     config = write_study(store, SMALL)
     sender(database).send(store, config.name, config.runs())
     (Path(store.root) / "mlflow.db").rename(Path(store.root) / "gone.db")
@@ -171,7 +171,7 @@ def test_a_deleted_database_is_filled_again(store: Store, database: str) -> None
     check_finished(again, config)
 
 
-def test_a_damaged_run_does_not_hold_back_the_others(store: Store, database: str) -> None:
+def test_a_damaged_run_does_not_hold_back_the_others(store: Folder, database: str) -> None:
     config = write_study(store, SMALL)
     runs = config.runs()
     (Path(store.root) / f"runs/{runs[0].label}/round-01/ledger.parquet").unlink()
@@ -180,7 +180,7 @@ def test_a_damaged_run_does_not_hold_back_the_others(store: Store, database: str
     assert runs_of(database)[runs[1].label].info.status == "FINISHED"
 
 
-def test_two_processes_at_once_make_no_run_twice(store: Store) -> None:
+def test_two_processes_at_once_make_no_run_twice(store: Folder) -> None:
     config = write_study(store, SMALL)
     database = f"sqlite:///{store.root}/new.db"
     spawn = multiprocessing.get_context("spawn")
@@ -194,7 +194,7 @@ def test_two_processes_at_once_make_no_run_twice(store: Store) -> None:
 
 
 def send_all(storage: str, database: str) -> None:
-    sender(database).send(Store(storage), SMALL.name, SMALL.runs())
+    sender(database).send(Folder(storage), SMALL.name, SMALL.runs())
 
 
 def test_the_code_is_identified() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.report import write_report
 from raylab.tracking import MlflowUploader, uploader
 from tests.report.study_on_disk import write_rounds, write_study
@@ -20,7 +20,7 @@ from tests.tracking.server import MlflowServer, free_port
 from tests.tracking.silent import failing_server, silent_server
 
 
-def test_what_is_asked_for_is_there_after_a_flush(store: Store, database: str) -> None:
+def test_what_is_asked_for_is_there_after_a_flush(store: Folder, database: str) -> None:
     lines: list[str] = []
     begin(store, UNBOUNDED)
     one, runs = MlflowUploader(database, EXPERIMENT, lines.append), UNBOUNDED.runs()
@@ -37,7 +37,7 @@ def test_what_is_asked_for_is_there_after_a_flush(store: Store, database: str) -
     assert lines == []
 
 
-def test_a_failure_is_sent_with_its_reason(store: Store, database: str) -> None:
+def test_a_failure_is_sent_with_its_reason(store: Folder, database: str) -> None:
     begin(store, UNBOUNDED)
     one, runs = MlflowUploader(database, EXPERIMENT), UNBOUNDED.runs()
     one.mark_failed(runs[0], "out of memory")
@@ -46,7 +46,7 @@ def test_a_failure_is_sent_with_its_reason(store: Store, database: str) -> None:
     assert runs_of(database)[runs[0].label].data.tags["raylab.failure"] == "out of memory"
 
 
-def test_a_damaged_run_is_said_once_and_by_name(store: Store, database: str) -> None:
+def test_a_damaged_run_is_said_once_and_by_name(store: Folder, database: str) -> None:
     lines: list[str] = []
     write_study(store, SMALL)
     runs = SMALL.runs()
@@ -60,7 +60,7 @@ def test_a_damaged_run_is_said_once_and_by_name(store: Store, database: str) -> 
     assert runs_of(database)[runs[1].label].info.status == "FINISHED"
 
 
-def test_a_server_that_is_not_there_is_said_once_with_the_way_out(store: Store) -> None:
+def test_a_server_that_is_not_there_is_said_once_with_the_way_out(store: Folder) -> None:
     lines: list[str] = []
     begin(store, UNBOUNDED)
     address = f"http://127.0.0.1:{free_port()}"
@@ -76,7 +76,7 @@ def test_a_server_that_is_not_there_is_said_once_with_the_way_out(store: Store) 
     assert "does not have everything of small" in last
 
 
-def test_a_server_that_only_fails_is_said_with_its_error(store: Store) -> None:
+def test_a_server_that_only_fails_is_said_with_its_error(store: Folder) -> None:
     lines: list[str] = []
     begin(store, UNBOUNDED)
     with failing_server() as address:
@@ -86,7 +86,7 @@ def test_a_server_that_only_fails_is_said_with_its_error(store: Store) -> None:
     assert "503" in lines[0]
 
 
-def test_nobody_waits_for_a_server_that_never_answers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_a_server_that_never_answers(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     # A call outlasts the test: what waited for one would hang.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3600")
     monkeypatch.setattr(uploader, "SERVER_PATIENCE", 1.0)
@@ -110,17 +110,17 @@ def test_nobody_waits_for_a_server_that_never_answers(store: Store, monkeypatch:
 
 _ENDS = """
 import sys
-from raylab.store import Store
+from raylab.files import Folder
 from raylab.tracking import MlflowUploader, uploader
 from tests.tracking.mlflow_runs import UNBOUNDED
 uploader.SERVER_PATIENCE = 1.0
 one = MlflowUploader(sys.argv[2], "tests", say=print)
-one.sync(Store(sys.argv[1]), UNBOUNDED.name, UNBOUNDED.runs())
+one.sync(Folder(sys.argv[1]), UNBOUNDED.name, UNBOUNDED.runs())
 one.flush()
 """
 
 
-def test_a_process_ends_while_a_server_keeps_it_waiting(store: Store) -> None:
+def test_a_process_ends_while_a_server_keeps_it_waiting(store: Folder) -> None:
     begin(store, UNBOUNDED)
     with silent_server() as (address, _):
         done = subprocess.run(
@@ -136,7 +136,7 @@ def test_a_process_ends_while_a_server_keeps_it_waiting(store: Store) -> None:
 
 @pytest.mark.fault
 def test_nothing_is_lost_when_the_server_is_killed_and_started_again(
-    store: Store, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    store: Folder, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploader, "SERVER_PATIENCE", 300.0)
     lines: list[str] = []
@@ -171,7 +171,7 @@ def test_nothing_is_lost_when_the_server_is_killed_and_started_again(
 
 @pytest.mark.fault
 def test_a_server_that_stalls_in_the_middle_makes_nothing_twice(
-    store: Store, running_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    store: Folder, running_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Also longer than a busy machine takes for a call.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")

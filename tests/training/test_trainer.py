@@ -12,7 +12,7 @@ import torch
 from raylab.config import ComputeConfig, ModelConfig, RunConfig
 from raylab.data import open_dataset
 from raylab.data.classes import IGNORE
-from raylab.files import Store
+from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob, training_job
@@ -48,7 +48,7 @@ def job_for(workers: int, labelled: Any) -> TrainingJob:
 
 
 def fit_with(workers: int, tmp_path: Path, labelled: Any) -> dict[str, Any]:
-    store = Store(str(tmp_path / f"{workers}"))
+    store = Folder(str(tmp_path / f"{workers}"))
     return fit(job_for(workers, labelled), store, "training", "model.safetensors", False, Silent())
 
 
