@@ -57,6 +57,11 @@ class Acquisition:
     class_balanced: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                # 1 and 1.0 are one number and must be one identity, so they are stored alike.
+                object.__setattr__(self, field.name, float(value))
         for name in ("uncertainty", "feature", "spatial", "a", "b", "c"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -81,6 +86,18 @@ class Acquisition:
                 "the approximation guarantees of the greedy do not hold",
                 stacklevel=3,
             )
+
+    def to_json(self) -> dict[str, float | str | bool | None]:
+        """The fields that differ from their defaults, as plain JSON values: equal for equal acquisitions.
+
+        Infinity, which JSON has no number for, is the text "inf". A field that a later version adds is left out as
+        long as it has its default, so it changes nothing that was computed before.
+
+        >>> Acquisition(uncertainty=1, spatial=0.5, tau=math.inf).to_json()
+        {'uncertainty': 1.0, 'spatial': 0.5, 'tau': 'inf'}
+        """
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {name: "inf" if value == math.inf else value for name, value in changed.items()}
 
     @property
     def is_metric(self) -> bool:
