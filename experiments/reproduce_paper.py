@@ -27,8 +27,8 @@ from fixed_budget import FixedBudget
 from selected_regions import SelectedRegions
 
 from raylab.config import StudyConfig
-from raylab.config.load import nearest, parse
-from raylab.errors import ConfigError, exit_cleanly
+from raylab.config.load import parse
+from raylab.errors import ConfigError, exit_cleanly, nearest
 from raylab.experiment import Experiment, studies
 from raylab.launch import launch
 

@@ -5,13 +5,12 @@ Imports no array library, so that a configuration is read without one.
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from raylab.errors import ConfigError
+from raylab.errors import ConfigError, nearest
 
 PREDICTED_CLASS = "predicted_class"
 """Column of the region table: the class that most of a region's pixels are predicted as."""
@@ -178,14 +177,13 @@ def strategy(name: str, **overrides: Any) -> Acquisition:
         ConfigError: the name, or a field, is not known; the message names the nearest that is.
     """
     if name not in STRATEGIES:
-        raise ConfigError(f"strategy: {name!r} is not known{_nearest(name, list(STRATEGIES))}")
+        hint = nearest(name, STRATEGIES) or "; raylab strategies lists them"
+        raise ConfigError(f"strategy: {name!r} is not known{hint}")
+            f"strategy: {name!r} is not known{nearest(name, STRATEGIES) or '; raylab strategies lists them'}"
+        )
     known = [f.name for f in fields(Acquisition)]
     for field in overrides:
         if field not in known:
-            raise ConfigError(f"acquisition.{field}: no such field{_nearest(field, known)}")
+            hint = nearest(field, known) or f"; there are {', '.join(known)}"
+            raise ConfigError(f"acquisition.{field}: no such field{hint}")
     return replace(STRATEGIES[name], **overrides)
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.0)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -14,8 +14,8 @@ import tyro
 
 from raylab import __version__
 from raylab.config import DataConfig, RunConfig, StrategyConfig, StudyConfig, parse_strategy
-from raylab.config.load import absolute_paths, nearest, parse, refuse_without_effect
-from raylab.errors import ConfigError, DataError, RaylabError, StoreError, TrackingError, exit_cleanly
+from raylab.config.load import absolute_paths, parse, refuse_without_effect
+from raylab.errors import ConfigError, DataError, RaylabError, StoreError, TrackingError, exit_cleanly, nearest
 from raylab.launch import launch
 
 if TYPE_CHECKING:

@@ -6,15 +6,16 @@ status 2; anything else is a bug in raylab and keeps its traceback.
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 
 class RaylabError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base of every error that the user can fix."""
 
     exit_code = 2
 
@@ -57,6 +58,27 @@ class MismatchError(RaylabError):
 
 class TrackingError(RaylabError):
     """The MLflow tracking address cannot be used."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for a message about a name that is unknown.
+
+    Args:
+        word: what was given.
+        known: what could have been meant.
+
+    Returns:
+        `; did you mean 'x'?` for the known word nearest to it, or nothing where none is near.
+
+    Example:
+        >>> nearest("camvit", ["camvid", "gta5"])
+        "; did you mean 'camvid'?"
+        >>> nearest("ade20k", ["camvid", "gta5"])
+        ''
+    """
+    lowered = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    return f"; did you mean {lowered[near[0]]!r}?" if near else ""
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.config.load import nearest, parse, presets, read_preset, refuse_without_effect
-from raylab.errors import ConfigError
+from raylab.config.load import parse, presets, read_preset, refuse_without_effect
+from raylab.errors import ConfigError, nearest
 from raylab.launch import launch
 
 Options = TypeVar("Options", bound="Experiment")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -15,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from raylab.config import DataConfig, RunConfig, StudyConfig
-from raylab.errors import ConfigError
+from raylab.errors import ConfigError, nearest
 from raylab.files import absolute
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -149,12 +148,6 @@ def _draft(values: BaseModel) -> Any:
     kind = dataclasses.make_dataclass(type(values).__name__, fields, frozen=True)
     kind.__doc__ = type(values).__doc__
     return kind(**drafts)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word nearest to one, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def absolute_paths(config: Model) -> Model:

@@ -15,7 +15,6 @@ masks: ids                              # or colour: RGB masks painted with the 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from raylab.data.files import FileDataset
 from raylab.data.folder_spec import FILE_NAME, FolderSpec, read_spec
 from raylab.data.layout import SPLITS, Entry, Layout
 from raylab.data.source import Source, open_root
+from raylab.errors import nearest
 
 _BY_FOLDER = Layout(images="images/{split}", masks="masks/{split}")
 _BY_FILE = Layout(images="images", masks="masks")
@@ -87,8 +87,9 @@ def _list_by_file(source: Source, spec: FolderSpec | None) -> Listing:
         chosen = split_by_hash(names, spec.val)
     else:
         chosen = set(spec.val)
-        problems += [f"{where}: no image is named {name!r}; {_nearest(name, names)}" for name in spec.val
-                     if name not in names]  # fmt: skip
+        for name in (name for name in spec.val if name not in names):
+            hint = nearest(name, names) or "; give names without extension"
+            problems.append(f"{where}: no image is named {name!r}{hint}")
     splits: Mapping[Split, list[Entry]] = {
         "train": [entry for entry in entries if entry.name not in chosen],
         "val": [entry for entry in entries if entry.name in chosen],
@@ -97,11 +98,6 @@ def _list_by_file(source: Source, spec: FolderSpec | None) -> Listing:
         problems += [f"{where}: the {split} split is empty; add images or change val" for split in SPLITS
                      if not splits[split]]  # fmt: skip
     return dict(splits), problems
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else "give names without extension"
 
 
 def split_by_hash(names: Sequence[str], share: float) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from raylab.data.classes import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
 from raylab.data.source import Source
+from raylab.errors import nearest
 
 FILE_NAME = "dataset.yaml"
 
@@ -153,9 +153,8 @@ def _in_words(error: Any) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     if error["type"] == "extra_forbidden":
         known = list((FolderSpec if len(error["loc"]) == 1 else ClassEntry).model_fields)
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"{place}: unknown key; {hint}"
+        hint = nearest(str(error["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
+        return f"{place}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{place}: the key is missing; add it"
     message = str(error["msg"]).removeprefix("Value error, ")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
-from raylab.config.load import absolute_paths, nearest, parse, read_yaml
+from raylab.config.load import absolute_paths, parse, read_yaml
 from raylab.errors import ConfigError
 
 
@@ -190,11 +190,6 @@ def test_help_names_every_option_with_its_text_and_default(capsys):
         "Street scenes drawn by a seeded generator.",
     ):
         assert part in text
-
-
-def test_nearest():
-    assert nearest("entrpy", ["random", "entropy"]) == "; did you mean 'entropy'?"
-    assert nearest("qqq", ["random", "entropy"]) == ""
 
 
 def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):
