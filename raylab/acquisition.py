@@ -179,8 +179,6 @@ def strategy(name: str, **overrides: Any) -> Acquisition:
     if name not in STRATEGIES:
         hint = nearest(name, STRATEGIES) or "; raylab strategies lists them"
         raise ConfigError(f"strategy: {name!r} is not known{hint}")
-            f"strategy: {name!r} is not known{nearest(name, STRATEGIES) or '; raylab strategies lists them'}"
-        )
     known = [f.name for f in fields(Acquisition)]
     for field in overrides:
         if field not in known:
