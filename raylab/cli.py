@@ -1,4 +1,4 @@
-"""The command line: `raylab run | study | plan | report | status | sync | check | pack | strategies | select | replay`.
+"""The command line: `raylab COMMAND`, for the functions of this module that `COMMANDS` lists.
 
 Every option of a command can also come from a YAML file (`--config study.yaml`); options given on the command line win.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def run(args: Sequence[str]) -> None:
     """One strategy and seed through all rounds."""
-    config = parse(RunConfig, args, "raylab run", run.__doc__)
+    config = parse(RunConfig, args, "raylab run", _with_names(run))
     launch([_study_of(config)])
 
 
@@ -101,7 +101,7 @@ def check(args: Sequence[str]) -> None:
     """Every problem of a data set's files, all at once."""
     from raylab.data import find_problems, open_dataset
 
-    config = absolute_paths(parse(DataConfig, args, "raylab check", check.__doc__))
+    config = absolute_paths(parse(DataConfig, args, "raylab check", _with_names(check)))
     if problems := find_problems(config):
         raise DataError(problems)
     dataset = open_dataset(config)
@@ -120,10 +120,25 @@ def pack(args: Sequence[str]) -> None:
     """A data set as Parquet shards in a folder or at a URI, which every command takes as the data set's root."""
     from raylab.data.pack import pack_config
 
-    config = parse(PackConfig, args, "raylab pack", pack.__doc__)
+    config = parse(PackConfig, args, "raylab pack", _with_names(pack))
     if config.output is None:
         raise ConfigError("output: nothing says where the packed set goes; give --output FOLDER-OR-URI")
     print(pack_config(config, config.output, tell=print))
+
+
+def datasets(args: Sequence[str]) -> None:
+    """The data sets: their images, sizes and classes, and where their files lie below the root."""
+    from raylab.data import DATASETS
+
+    tyro.cli(lambda: None, args=args, prog="raylab datasets", description=datasets.__doc__)
+    print(f"{'data set':<12} {'train':>6} {'val':>6} {'size':>10} {'classes':>7}  what and where")
+    for name, row in DATASETS.items():
+        train = val = size = ""
+        if row.nominal is not None:
+            train, val = str(row.nominal.train_images["train"]), str(row.nominal.val_images)
+            size = f"{row.nominal.width}x{row.nominal.height}"
+        classes = "" if row.classes is None else str(len(row.classes))
+        print(f"{name:<12} {train:>6} {val:>6} {size:>10} {classes:>7}  {row.about}")
 
 
 def strategies(args: Sequence[str]) -> None:
@@ -195,8 +210,15 @@ def replay(args: Sequence[str]) -> None:
 Command = Callable[[Sequence[str]], None]
 COMMANDS: dict[str, Command] = {
     command.__name__: command
-    for command in (run, study, plan, report, status, sync, check, pack, strategies, select, replay)
+    for command in (run, study, plan, report, status, sync, check, pack, datasets, strategies, select, replay)
 }
+
+
+def _with_names(command: Command) -> str:
+    """A command's description, with the data sets that there are."""
+    from raylab.data import DATASETS
+
+    return f"{command.__doc__}\n\nData sets, for data.name: {', '.join(DATASETS)}."
 
 
 def _grid(args: Sequence[str], command: Command) -> StudyConfig:
@@ -205,7 +227,7 @@ def _grid(args: Sequence[str], command: Command) -> StudyConfig:
     Raises:
         ConfigError: a field of `run` is set that each run of the grid gets from a list of the study's.
     """
-    config = parse(StudyConfig, args, f"raylab {command.__name__}", command.__doc__)
+    config = parse(StudyConfig, args, f"raylab {command.__name__}", _with_names(command))
     refuse_without_effect(config.run, {"strategy": "strategies", "seed": "seeds", "name": "name"})
     return config
 

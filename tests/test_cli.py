@@ -86,7 +86,8 @@ def test_help_lists_every_command_with_its_first_line(capsys):
     for name, command in COMMANDS.items():
         assert f"  {name:<12}{command.__doc__.splitlines()[0]}\n" in text
     assert set(COMMANDS) == {
-        "run", "study", "plan", "report", "status", "sync", "check", "pack", "strategies", "select", "replay",
+        "run", "study", "plan", "report", "status", "sync", "check", "pack", "datasets", "strategies",
+        "select", "replay",
     }  # fmt: skip
 
 

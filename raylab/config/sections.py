@@ -37,17 +37,20 @@ class SyntheticConfig(Frozen):
 class DataConfig(Frozen):
     """Which images are the pool and the validation split."""
 
-    name: Literal["synthetic", "camvid", "idd_lite", "cityscapes", "voc2012", "gta5", "folder"] = "synthetic"
-    """Data set in its official layout; `folder` is one of your own (images/, masks/, dataset.yaml)."""
+    name: str = "synthetic"
+    """Data set in its official layout (`raylab datasets` lists them); `folder` is one of your own (images/, masks/,
+    dataset.yaml)."""
     root: str | None = None
     """Folder or URI (s3://, gs://) of the data set, raw or packed by `raylab pack`; not used by `synthetic`."""
-    train_list: Literal["train", "train_aug", "trainval"] = "train"
-    """VOC 2012: the list of ImageSets/Segmentation that is the pool; `train_aug` is SBD's."""
+    train_list: str = "train"
+    """The list of images that is the pool, where a data set brings several (VOC 2012: `train_aug` is SBD's)."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     def decisive(self) -> dict[str, Any]:
         """The fields that say which data these are, wherever they lie, as plain JSON values."""
-        fields = {"synthetic": {"name", "synthetic"}, "voc2012": {"name", "train_list"}}.get(self.name, {"name"})
+        fields = {"name", "synthetic"} if self.name == "synthetic" else {"name"}
+        if self.name != "synthetic" and self.train_list != "train":
+            fields.add("train_list")
         return self.model_dump(mode="json", include=fields)
 
     @property
@@ -70,8 +73,9 @@ class RegionConfig(Frozen):
 class ModelConfig(Frozen):
     """DeepLabv3+ or FPN on a timm backbone."""
 
-    architecture: Literal["deeplabv3+", "fpn"] = "deeplabv3+"
-    """FPN is what the paper's Table I compares with (as CEREALS and RALIS used it)."""
+    architecture: str = "deeplabv3+"
+    """`deeplabv3+`, `fpn` (what the paper's Table I compares with, as CEREALS and RALIS used it), or another row of
+    raylab.models.registry."""
     backbone: str = "tf_efficientnet_lite0"
     """Any timm model with features at strides 4 and 16 (the paper: xception41)."""
     weights: str = "imagenet"

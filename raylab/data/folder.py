@@ -24,7 +24,7 @@ from raylab.data.classes import ClassMap
 from raylab.data.files import FileDataset
 from raylab.data.folder_spec import FILE_NAME, FolderSpec, read_spec
 from raylab.data.layout import SPLITS, Entry, Layout
-from raylab.data.source import Source, open_root
+from raylab.data.source import Source
 from raylab.errors import nearest
 
 _BY_FOLDER = Layout(images="images/{split}", masks="masks/{split}")
@@ -33,34 +33,31 @@ _BY_FILE = Layout(images="images", masks="masks")
 Listing = tuple[dict[Split, list[Entry]], list[str]]
 
 
-class FolderDataset(FileDataset):
-    """Images (png, jpg, jpeg, tif, tiff, bmp, webp) and PNG masks that share their names; see the module's page.
+def open_folder_dataset(source: Source, train_list: str, strict: bool) -> FileDataset:
+    """Open images (png, jpg, jpeg, tif, tiff, bmp, webp) and PNG masks that share their names; see the module's page.
 
     Args:
-        root: folder or URI that holds dataset.yaml, images and masks.
+        source: holds dataset.yaml, images and masks.
+        train_list: `train`.
         strict: refuse to open with problems of dataset.yaml, folders or pairing; without it, `problems()` tells them.
 
     Raises:
-        DataError: the root is missing, or `strict` and there are problems; it names all of them.
+        DataError: `strict`, and there are problems; it names all of them.
     """
-
-    def __init__(self, root: str | os.PathLike[str] | Source, *, strict: bool = True) -> None:
-        source = open_root(root, "folder")
-        spec, problems = read_spec(source)
-        by_folder = any(source.is_folder(f"images/{split}") for split in SPLITS)
-        layout = _BY_FOLDER if by_folder else _BY_FILE
-        entries, found = _list_by_folder(source, spec) if by_folder else _list_by_file(source, spec)
-        super().__init__(
-            name="folder",
-            source=source,
-            classes=ClassMap((), ()) if spec is None else spec.class_map(),
-            coding=None if spec is None else spec.coding(),
-            layout=layout,
-            entries=entries,
-            problems=[*problems, *found],
-            strict=strict,
-            side_files=(FILE_NAME,),
-        )
+    spec, problems = read_spec(source)
+    by_folder = any(source.is_folder(f"images/{split}") for split in SPLITS)
+    entries, found = _list_by_folder(source, spec) if by_folder else _list_by_file(source, spec)
+    return FileDataset(
+        name="folder",
+        source=source,
+        classes=ClassMap((), ()) if spec is None else spec.class_map(),
+        coding=None if spec is None else spec.coding(),
+        layout=_BY_FOLDER if by_folder else _BY_FILE,
+        entries=entries,
+        problems=[*problems, *found],
+        strict=strict,
+        side_files=(FILE_NAME,),
+    )
 
 
 def _list_by_folder(source: Source, spec: FolderSpec | None) -> Listing:

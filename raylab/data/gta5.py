@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 
 from raylab.data.base import Split
-from raylab.data.cityscapes import EVALUATED, LICENSE_PLATE, NOT_EVALUATED
 from raylab.data.classes import CITYSCAPES
 from raylab.data.decode import IdCoding, shorten
 from raylab.data.files import FileDataset
 from raylab.data.folder import split_by_hash
+from raylab.data.label_ids import EVALUATED, LICENSE_PLATE, NOT_EVALUATED
 from raylab.data.layout import Entry, Layout
-from raylab.data.source import Source, open_root
+from raylab.data.source import Source
 from raylab.errors import DataError
 from raylab.files import first_line
 
@@ -26,41 +25,39 @@ GAME_LICENSE_PLATE = 34
 _LAYOUT = Layout(images="images", masks="labels", image_extensions=(".png",))
 
 
-class Gta5(FileDataset):
-    """images/<number>.png with labels/<number>.png of Cityscapes' labelIds; split.mat tells train and val.
+def open_gta5(source: Source, train_list: str, strict: bool) -> FileDataset:
+    """Open images/<number>.png with labels/<number>.png of Cityscapes' labelIds; split.mat tells train and val.
 
     Without split.mat 5 % of the images, chosen by the hash of their names, are the validation split. Its test images
     are not read.
 
     Args:
-        root: folder or URI that holds images, labels and split.mat.
+        source: holds images, labels and split.mat.
+        train_list: `train`.
         strict: refuse to open with problems of folders or pairing; without it, `problems()` tells them.
 
     Raises:
-        DataError: the root is missing, or `strict` and there are problems; it names all of them.
+        DataError: `strict`, and there are problems; it names all of them.
     """
-
-    def __init__(self, root: str | os.PathLike[str] | Source, *, strict: bool = True) -> None:
-        source = open_root(root, "gta5")
-        entries, problems = _LAYOUT.list_split(source, "train")
-        problems = [line.replace(" in the train split", "") for line in problems]
-        has_file = source.is_file(SPLIT_FILE)
-        try:
-            splits = _split_by_file(source, entries) if has_file else _split_by_share(source, entries)
-        except DataError as error:
-            problems += error.problems
-            splits = {"train": entries, "val": []}
-        super().__init__(
-            name="gta5",
-            source=source,
-            classes=CITYSCAPES,
-            coding=IdCoding(EVALUATED, (*NOT_EVALUATED, GAME_LICENSE_PLATE, LICENSE_PLATE)),
-            layout=_LAYOUT,
-            entries=splits,
-            problems=problems,
-            strict=strict,
-            side_files=(SPLIT_FILE,) if has_file else (),
-        )
+    entries, problems = _LAYOUT.list_split(source, "train")
+    problems = [line.replace(" in the train split", "") for line in problems]
+    has_file = source.is_file(SPLIT_FILE)
+    try:
+        splits = _split_by_file(source, entries) if has_file else _split_by_share(source, entries)
+    except DataError as error:
+        problems += error.problems
+        splits = {"train": entries, "val": []}
+    return FileDataset(
+        name="gta5",
+        source=source,
+        classes=CITYSCAPES,
+        coding=IdCoding(EVALUATED, (*NOT_EVALUATED, GAME_LICENSE_PLATE, LICENSE_PLATE)),
+        layout=_LAYOUT,
+        entries=splits,
+        problems=problems,
+        strict=strict,
+        side_files=(SPLIT_FILE,) if has_file else (),
+    )
 
 
 def _split_by_share(source: Source, entries: Sequence[Entry]) -> dict[Split, list[Entry]]:
@@ -81,16 +78,14 @@ def _split_by_file(source: Source, entries: Sequence[Entry]) -> dict[Split, list
     """
     numbers = _read_numbers(source)
     by_number = {int(entry.name): entry for entry in entries if entry.name.isdecimal()}
-    place = source.uri_of(SPLIT_FILE)
+    uri = source.uri_of(SPLIT_FILE)
     missing = sorted((numbers["train"] | numbers["val"]) - set(by_number))
     if missing:
         listed = shorten([f"{number:05d}" for number in missing])
-        raise DataError(
-            f"{place}: images without files: {listed}; restore them, or remove {SPLIT_FILE} to split by hash"
-        )
+        raise DataError(f"{uri}: images without files: {listed}; restore them, or remove {SPLIT_FILE} to split by hash")
     if both := sorted(numbers["train"] & numbers["val"]):
         listed = shorten([f"{number:05d}" for number in both])
-        raise DataError(f"{place}: images in train and val: {listed}; restore the file")
+        raise DataError(f"{uri}: images in train and val: {listed}; restore the file")
     return {
         "train": [entry for number, entry in by_number.items() if number in numbers["train"]],
         "val": [entry for number, entry in by_number.items() if number in numbers["val"]],
@@ -98,11 +93,11 @@ def _split_by_file(source: Source, entries: Sequence[Entry]) -> dict[Split, list
 
 
 def _read_numbers(source: Source) -> dict[Split, set[int]]:
-    place = source.uri_of(SPLIT_FILE)
+    uri = source.uri_of(SPLIT_FILE)
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise DataError(f"{place}: scipy is needed to read it; install scipy, or remove the file") from None
+        raise DataError(f"{uri}: scipy is needed to read it; install scipy, or remove the file") from None
     try:
         table = loadmat(io.BytesIO(source.read_bytes(SPLIT_FILE)))
         found: dict[Split, set[int]] = {
@@ -110,8 +105,8 @@ def _read_numbers(source: Source) -> dict[Split, set[int]]:
             "val": set(table["valIds"].ravel().astype(int).tolist()),
         }
     except Exception as error:  # scipy raises what it likes at a broken file
-        raise DataError(f"{place}: no trainIds and valIds can be read ({first_line(error)}); restore it") from None
+        raise DataError(f"{uri}: no trainIds and valIds can be read ({first_line(error)}); restore it") from None
     empty = [split for split, numbers in found.items() if not numbers]
     if empty:
-        raise DataError(f"{place}: {empty[0]}Ids is empty; restore the file")
+        raise DataError(f"{uri}: {empty[0]}Ids is empty; restore the file")
     return found

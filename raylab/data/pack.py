@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.data import open_dataset
 from raylab.data.base import Split
 from raylab.data.files import FileDataset, Fingerprint
 from raylab.data.layout import SPLITS
 from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
+from raylab.data.registry import open_dataset
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
 from raylab.errors import DataError
@@ -35,7 +35,7 @@ def pack_config(config: DataConfig, output: str, tell: Callable[[str], None]) ->
     """Pack the data set that a configuration names.
 
     Args:
-        config: name, root and, for VOC 2012, the list of the pool.
+        config: name, root and the list that is the pool.
         output: folder or URI.
         tell: takes a line after each shard.
 

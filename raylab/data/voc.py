@@ -9,7 +9,7 @@ from raylab.data.classes import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import Entry, Layout
-from raylab.data.source import Source, open_root, read_text
+from raylab.data.source import Source, read_text
 from raylab.errors import DataError
 from raylab.files import DataFolder
 
@@ -17,7 +17,7 @@ _NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-CLASSES = ClassMap(_NAMES, tuple(voc_colour(number) for number in range(len(_NAMES))))
+PASCAL_VOC = ClassMap(_NAMES, tuple(voc_colour(number) for number in range(len(_NAMES))))
 
 ROOTS = ("", "VOC2012", "VOCdevkit/VOC2012")
 LISTS = "ImageSets/Segmentation"
@@ -28,44 +28,37 @@ _LAYOUT = Layout(images="JPEGImages", masks="SegmentationClass", image_extension
 _AUGMENTED = Layout(images="JPEGImages", masks="SegmentationClassAug", image_extensions=(".jpg",))
 
 
-class Voc2012(FileDataset):
-    """JPEGImages, SegmentationClass and the lists of ImageSets/Segmentation; val.txt is always the validation split.
+def open_voc2012(source: Source, train_list: str, strict: bool) -> FileDataset:
+    """Open JPEGImages, SegmentationClass and the lists of ImageSets/Segmentation; val.txt is the validation split.
 
     `train_aug` is the list of the Semantic Boundaries Dataset (SBD): its masks, as PNGs of class ids, lie in
     SegmentationClassAug, and train_aug.txt (or trainaug.txt) stands among the other lists.
 
     Args:
-        root: folder or URI of VOC2012, or of VOCdevkit, or what holds VOCdevkit.
+        source: VOC2012, VOCdevkit, or what holds VOCdevkit.
         train_list: list of the pool: `train`, `train_aug` or `trainval`.
         strict: refuse to open with problems of lists or files; without it, `problems()` tells them.
 
     Raises:
-        DataError: the root is missing, or `strict` and there are problems; it names all of them.
+        DataError: `strict`, and there are problems; it names all of them.
     """
-
-    def __init__(
-        self, root: str | os.PathLike[str] | Source, *, train_list: str = "train", strict: bool = True
-    ) -> None:
-        source = open_root(root, "voc2012")
-        if isinstance(source, DataFolder):
-            source = source.below(
-                next((path for path in ROOTS if source.is_folder(f"{path}/JPEGImages".lstrip("/"))), "")
-            )
-        file = _list_file(source, train_list)
-        lists: dict[Split, str] = {"train": file, "val": f"{LISTS}/val.txt"}
-        layouts: dict[Split, Layout] = {"train": _AUGMENTED if train_list in AUGMENTED else _LAYOUT, "val": _LAYOUT}
-        entries, problems = _list_splits(source, lists, layouts)
-        super().__init__(
-            name="voc2012",
-            source=source,
-            classes=CLASSES,
-            coding=IdCoding(tuple(range(len(CLASSES))), (IGNORE,)),
-            layout=layouts,
-            entries=entries,
-            problems=problems,
-            strict=strict,
-            side_files=tuple(lists.values()),
-        )
+    if isinstance(source, DataFolder):
+        source = source.below(next((path for path in ROOTS if source.is_folder(f"{path}/JPEGImages".lstrip("/"))), ""))
+    file = _list_file(source, train_list)
+    lists: dict[Split, str] = {"train": file, "val": f"{LISTS}/val.txt"}
+    layouts: dict[Split, Layout] = {"train": _AUGMENTED if train_list in AUGMENTED else _LAYOUT, "val": _LAYOUT}
+    entries, problems = _list_splits(source, lists, layouts)
+    return FileDataset(
+        name="voc2012",
+        source=source,
+        classes=PASCAL_VOC,
+        coding=IdCoding(tuple(range(len(PASCAL_VOC))), (IGNORE,)),
+        layout=layouts,
+        entries=entries,
+        problems=problems,
+        strict=strict,
+        side_files=tuple(lists.values()),
+    )
 
 
 def _list_file(source: Source, train_list: str) -> str:

@@ -1,21 +1,45 @@
-"""A model by its configuration: architecture, backbone, weights, and a head drawn from the seed."""
+"""The architectures by name, and a model by its configuration: backbone, weights, and a head drawn from the seed."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 
 from raylab.config import ModelConfig
+from raylab.errors import ConfigError, nearest
 from raylab.models.deeplab import DeepLabV3Plus
 from raylab.models.fpn import FPN
 from raylab.models.segmenter import Segmenter
 from raylab.models.weights import load_weights
 
-ARCHITECTURES: dict[str, type[DeepLabV3Plus] | type[FPN]] = {"deeplabv3+": DeepLabV3Plus, "fpn": FPN}
-"""By the name used in the configuration."""
+ModelBuilder = Callable[[ModelConfig, int], Segmenter]
+"""Takes the configuration and the number of classes; draws its head's weights from torch's global generator, which is
+seeded around the call. `config.channels` is the number of channels that its `features` have."""
+
+ARCHITECTURES: dict[str, ModelBuilder] = {"deeplabv3+": DeepLabV3Plus, "fpn": FPN}
+"""By the name that `model.architecture` gives; tests try every one of them."""
 
 _log = logging.getLogger(__name__)
+
+
+def register_model(name: str, builder: ModelBuilder) -> None:
+    """Add an architecture, so that `model.architecture` may name it.
+
+    Call it in a module that every process imports (`plugins` of the configuration): workers build the model too.
+
+    Args:
+        name: for `model.architecture`; decides, with the other fields of `model`, the identity of a run.
+        builder: makes the model, such as a subclass of `Segmenter` itself.
+
+    Raises:
+        ConfigError: the name is taken, or cannot be one.
+    """
+    if not name or name != name.strip():
+        raise ConfigError(f"register_model: {name!r} cannot be a name; give one without spaces around it")
+    if ARCHITECTURES.setdefault(name, builder) is not builder:
+        raise ConfigError(f"register_model: there is an architecture {name!r} already; choose another name")
 
 
 def build_model(config: ModelConfig, n_classes: int, seed: int) -> Segmenter:
@@ -27,13 +51,32 @@ def build_model(config: ModelConfig, n_classes: int, seed: int) -> Segmenter:
         seed: of the head's initial weights (and of the backbone's where `weights` is `random`).
 
     Raises:
-        ConfigError: the backbone is unknown or has no such strides.
-        WeightsError: its weights are not to be had or do not fit.
+        ConfigError: the architecture is unknown, or the backbone is unknown or has no such strides.
+        WeightsError: its weights could not be loaded or do not fit.
     """
+    builder = model_builder(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = ARCHITECTURES[config.architecture](config, n_classes)
+        model = builder(config, n_classes)
+    if not isinstance(model, Segmenter):
+        raise ConfigError(
+            f"model.architecture: the builder of {config.architecture!r} returned a {type(model).__name__}, "
+            "which is no raylab.models.Segmenter; derive the model from it"
+        )
     if config.weights != "random":
         model.weights_source = load_weights(model, config.backbone, config.weights)
     _log.info("%s on %s, weights %s", config.architecture, config.backbone, model.weights_source)
     return model
+
+
+def model_builder(config: ModelConfig) -> ModelBuilder:
+    """What makes the architecture that a configuration names.
+
+    Raises:
+        ConfigError: it is unknown; the nearest name is told.
+    """
+    name = config.architecture
+    if name not in ARCHITECTURES:
+        hint = nearest(name, ARCHITECTURES) or f"; there are {', '.join(ARCHITECTURES)}"
+        raise ConfigError(f"model.architecture: no architecture {name!r}{hint}")
+    return ARCHITECTURES[name]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raylab.config import ComputeConfig, RunConfig, StudyConfig
-from raylab.data import open_dataset
+from raylab.data import dataset_row, open_dataset
 from raylab.errors import ConfigError, DataError, ResourceError
-from raylab.models import build_model
+from raylab.models import build_model, model_builder
 from raylab.pool import check_budget
 from raylab.regions import RegionGrid
 from raylab.scoring.uncertainty import COMMITTEE_MAPS
@@ -26,7 +26,7 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
 
     Raises:
         DataError: the data set's folder is not as it must be.
-        ConfigError: a strategy, N or backbone that cannot work.
+        ConfigError: a data set, strategy, architecture, N or backbone that cannot work.
         WeightsError: no pre-trained weights.
         BudgetError: the pool is smaller than the budget.
         ResourceError: a stage holds more than there is.
@@ -41,10 +41,16 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
         try:
             open_dataset(config.run.pretraining.data)
         except DataError as error:
-            raise DataError([line.replace("data.root", "pretraining.data.root") for line in error.problems]) from None
+            raise DataError([_of_pretraining(line) for line in error.problems]) from None
+        except ConfigError as error:
+            raise ConfigError(_of_pretraining(str(error))) from None
     if cpus is not None:
         check_resources(config.run.compute, cpus, gpus or 0)
     return build_model(config.run.model, len(dataset.classes), seed=0).weights_source
+
+
+def _of_pretraining(message: str) -> str:
+    return message.replace("data.root", "pretraining.data.root").replace("data.name", "pretraining.data.name")
 
 
 def check_grid(config: StudyConfig) -> None:
@@ -58,6 +64,8 @@ def check_grid(config: StudyConfig) -> None:
     """
     if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
         raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
+    dataset_row(config.run.data)
+    model_builder(config.run.model)
     _check_committee(config.run, config.runs())
     compute, training = config.run.compute, config.run.training
     if training.batch_size < max(2, compute.workers):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
-from raylab.data import open_dataset
+from raylab.data import dataset_row, open_dataset
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
@@ -21,16 +21,6 @@ from raylab.study.checks import check_grid, check_study
 from raylab.study.grid import Grid
 from raylab.training.job import training_job
 
-NOMINAL = {
-    "cityscapes": (2975, 500, 1024, 2048, 19),
-    "voc2012": (1464, 1449, 375, 500, 21),
-    "camvid": (367, 101, 360, 480, 11),
-    "idd_lite": (1403, 204, 227, 320, 7),
-    "gta5": (12403, 6382, 1052, 1914, 19),
-}
-"""Training and validation images, height, width and classes of the official sets, for a plan without the data."""
-_TRAIN_AUG = 10582
-"""Images of SBD's list."""
 SUSTAINED = 1e13
 """Floating-point operations a second of a GPU that hours are estimated by: what separable convolutions leave of one."""
 _PROBE = 128
@@ -191,11 +181,10 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
 
 
 def _pool(data: DataConfig) -> Pool:
-    if data.name in NOMINAL and data.root is None:
-        images, val_images, height, width, n_classes = NOMINAL[data.name]
-        if data.train_list == "train_aug":
-            images = _TRAIN_AUG
-        return Pool(np.tile(np.array([height, width], np.int32), (images, 1)), val_images, n_classes, True)
+    row = dataset_row(data)
+    if row.nominal and row.classes and data.root is None and (images := row.nominal.train_images.get(data.train_list)):
+        sizes = np.tile(np.array([row.nominal.height, row.nominal.width], np.int32), (images, 1))
+        return Pool(sizes, row.nominal.val_images, len(row.classes), True)
     dataset = open_dataset(data)
     return Pool(dataset.image_sizes("train"), len(dataset.image_names("val")), len(dataset.classes), False)
 

@@ -74,10 +74,8 @@ def test_all_unknown_keys_at_once(write):
         ("run: {budget: {rounds: 3}}", "run.budget.rounds: Input should be a valid tuple (got 3)"),
         ("run: {regions: 3}", "run.regions: Input should be a valid dictionary"),
         ("run:", "run: Input should be a valid dictionary"),
-        (
-            "run: {data: {name: camvit}}",
-            "run.data.name: Input should be 'synthetic', 'camvid', 'idd_lite', 'cityscapes', 'voc2012', 'gta5' or",
-        ),
+        ("run: {data: {name: 3}}", "run.data.name: Input should be a valid string (got 3)"),
+        ("run: {compute: {device: tpu}}", "run.compute.device: Input should be 'auto', 'cpu' or 'cuda' (got 'tpu')"),
         ("seeds: []", "strategies and seeds must each name at least one value"),
         ("[1, 2]", "expected keys and values, found list"),
         ("a: [1", "not readable as YAML ("),
@@ -165,7 +163,7 @@ def test_options_out_of_range_are_one_line_each(args, lines, capsys):
     [
         (["--run.training.iteration", "3"], "--run.training.iterations"),
         (["--run.seed", "abc"], "--run.seed"),
-        (["--run.data.name", "camvit"], "camvid"),
+        (["--run.compute.device", "gpu"], "cuda"),
     ],
 )
 def test_options_that_cannot_be_read_are_told_by_name(args, text, capsys):

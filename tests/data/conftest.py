@@ -1,17 +1,21 @@
-"""Data sets of a few 64-pixel files, and the real ones where they are to be had."""
+"""Data sets of a few 64-pixel files, a fixture `<name>_root` for each, and the real ones where they are found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import savemat
 
+from raylab.config import DataConfig, SyntheticConfig
 from raylab.data.camvid import PAINTED
 from tests.conftest import shared_folder
+from tests.data.sets import SPECIAL
 
 SIDE = 64
 
@@ -62,8 +66,8 @@ def camvid_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def idd_root(tmp_path: Path) -> Path:
-    root = tmp_path / "idd"
+def idd_lite_root(tmp_path: Path) -> Path:
+    root = tmp_path / "idd_lite"
     for split, names in (("train", ("10/b", "9/a", "10/a")), ("val", ("3/004642",))):
         for seed, name in enumerate(names):
             save(root / "leftImg8bit" / split / f"{name}_image.jpg", picture(seed))
@@ -120,9 +124,9 @@ def save_palette(path: Path, array: NDArray[np.uint8]) -> Path:
 
 
 @pytest.fixture
-def voc_root(tmp_path: Path) -> Path:
+def voc2012_root(tmp_path: Path) -> Path:
     """VOC2012 in a folder VOCdevkit: images of several sizes, those of SBD among them."""
-    root = tmp_path / "voc"
+    root = tmp_path / "voc2012"
     inner = root / "VOCdevkit" / "VOC2012"
     lists = {
         "train": ("2007_000032", "2007_000039"),
@@ -145,6 +149,40 @@ def voc_root(tmp_path: Path) -> Path:
     for name, names in lists.items():
         (folder / f"{name}.txt").write_text("".join(f"{one}\n" for one in names))
     return root
+
+
+@pytest.fixture
+def data(request: pytest.FixtureRequest) -> DataConfig:
+    """A data set by its name in the registry, or by what is special about its files."""
+    if request.param == "synthetic":
+        return DataConfig(synthetic=SyntheticConfig(train_images=3, val_images=2, height=64, width=96))
+    name = SPECIAL.get(request.param, request.param)
+    root = request.getfixturevalue("painted_root" if request.param == "painted" else f"{name}_root")
+    if request.param == "split.mat":
+        savemat(root / "split.mat", {"trainIds": [1, 2, 5, 7], "valIds": [4, 8]})
+    return DataConfig(name=name, root=str(root), train_list="train_aug" if request.param == "train_aug" else "train")
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """fsspec's memory file system, empty; only this process sees it."""
+    memory = fsspec.filesystem("memory")
+    yield memory
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def upload(memory: fsspec.AbstractFileSystem) -> Callable[[Path], str]:
+    """Copies a folder into it; returns the URI."""
+
+    def copy(root: Path) -> str:
+        for file in root.rglob("*"):
+            if file.is_file():
+                memory.pipe(f"/data/{root.name}/{file.relative_to(root).as_posix()}", file.read_bytes())
+        return f"memory://data/{root.name}"
+
+    return copy
 
 
 YAML = """

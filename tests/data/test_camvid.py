@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from raylab.config import DataConfig
-from raylab.data import CamVid, SegmentationDataset, find_problems
-from raylab.data.camvid import CLASSES
+from raylab.data import SegmentationDataset, find_problems
+from raylab.data.camvid import CAMVID
 from raylab.errors import DataError
+from tests.data.sets import opened
 
 
 def test_reads_what_the_files_hold(camvid_root, picture, ids):
-    dataset = CamVid(camvid_root)
+    dataset = opened("camvid", camvid_root)
     assert isinstance(dataset, SegmentationDataset)
     assert dataset.image_names("train") == ["0000", "0001", "0002"]
     assert dataset.image_sizes("val").tolist() == [[64, 64], [64, 64]]
@@ -27,7 +26,7 @@ def test_reads_what_the_files_hold(camvid_root, picture, ids):
 def test_sizes_come_as_height_and_width(camvid_root, save, picture, ids):
     save(camvid_root / "train" / "wide.png", picture(0, 40, 64))
     save(camvid_root / "trainannot" / "wide.png", ids(0, 3, 40, 64))
-    dataset = CamVid(camvid_root)
+    dataset = opened("camvid", camvid_root)
     index = dataset.image_names("train").index("wide")
     assert dataset.image_sizes("train")[index].tolist() == [40, 64]
     assert dataset.read_image("train", index).shape == (40, 64, 3)
@@ -37,36 +36,26 @@ def test_names_are_sorted_bytewise(camvid_root, save, picture, ids):
     for name in ("Z", "a", "é", "B"):
         save(camvid_root / "val" / f"{name}.png", picture(0))
         save(camvid_root / "valannot" / f"{name}.png", ids(0))
-    names = CamVid(camvid_root).image_names("val")
+    names = opened("camvid", camvid_root).image_names("val")
     assert names == sorted(names, key=lambda name: name.encode())
     assert names[-1] == "é"
 
 
-def test_pickles_small_and_alike(camvid_root):
-    dataset = CamVid(camvid_root)
-    dataset.read_image("train", 0)
-    blob = pickle.dumps(dataset)
-    assert len(blob) < 4000
-    again = pickle.loads(blob)
-    np.testing.assert_array_equal(again.read_mask("val", 1), dataset.read_mask("val", 1))
-    assert again.fingerprint() == dataset.fingerprint()
-
-
 def test_fingerprint_follows_bytes_and_names_but_not_the_place(camvid_root, save, ids):
-    before = CamVid(camvid_root).fingerprint()
+    before = opened("camvid", camvid_root).fingerprint()
     moved = camvid_root.rename(camvid_root.with_name("elsewhere"))
-    assert CamVid(moved).fingerprint() == before
+    assert opened("camvid", moved).fingerprint() == before
     save(moved / "trainannot" / "0001.png", ids(77))
-    changed = CamVid(moved).fingerprint()
+    changed = opened("camvid", moved).fingerprint()
     assert changed != before
     for folder in ("train", "trainannot"):
         (moved / folder / "0002.png").rename(moved / folder / "0003.png")
-    assert CamVid(moved).fingerprint() not in (before, changed)
+    assert opened("camvid", moved).fingerprint() not in (before, changed)
 
 
 def test_relative_root_survives_a_change_of_directory(camvid_root, monkeypatch, tmp_path):
     monkeypatch.chdir(camvid_root.parent)
-    dataset = CamVid(camvid_root.name)
+    dataset = opened("camvid", camvid_root.name)
     monkeypatch.chdir(tmp_path.parent)
     assert dataset.read_image("train", 0).shape == (64, 64, 3)
 
@@ -78,7 +67,7 @@ def test_opening_tells_all_pairing_problems_at_once(camvid_root):
         file.unlink()
     (camvid_root / "valannot").rmdir()
     with pytest.raises(DataError) as caught:
-        CamVid(camvid_root)
+        opened("camvid", camvid_root)
     missing_mask, missing_image, missing_folder = caught.value.problems
     assert missing_mask.startswith(f"{camvid_root}/train/0001.png: no mask; add ")
     assert missing_image.startswith(f"{camvid_root}/trainannot/0002.png: no image; add ")
@@ -90,13 +79,13 @@ def test_empty_split(camvid_root):
         for file in (camvid_root / folder).iterdir():
             file.unlink()
     with pytest.raises(DataError, match=r"/val: no images in the val split; add files") as caught:
-        CamVid(camvid_root)
+        opened("camvid", camvid_root)
     assert len(caught.value.problems) == 1
 
 
 def test_missing_root(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder; set data\.root"):
-        CamVid(tmp_path / "nowhere")
+        opened("camvid", tmp_path / "nowhere")
 
 
 def test_one_pass_tells_structure_and_pixels(camvid_root, save, picture, ids):
@@ -119,7 +108,7 @@ def test_one_pass_tells_structure_and_pixels(camvid_root, save, picture, ids):
 
 
 def test_file_that_vanishes_or_breaks_after_opening(camvid_root):
-    dataset = CamVid(camvid_root)
+    dataset = opened("camvid", camvid_root)
     (camvid_root / "train" / "0000.png").unlink()
     (camvid_root / "train" / "0001.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"0000\.png: the file is missing"):
@@ -136,7 +125,7 @@ def test_file_that_vanishes_or_breaks_after_opening(camvid_root):
 def test_real_camvid(real_data):
     if not (real_data / "camvid").is_dir():
         pytest.skip("no camvid in RAYLAB_SHARED")
-    dataset = CamVid(real_data / "camvid")
+    dataset = opened("camvid", real_data / "camvid")
     assert [len(dataset.image_names(split)) for split in ("train", "val")] == [367, 101]
     assert (dataset.image_sizes("train") == [360, 480]).all()
     assert dataset.problems() == []
@@ -147,9 +136,9 @@ def test_real_camvid(real_data):
 
 
 def test_painted_masks_are_read_as_segnets_classes(painted_root):
-    dataset = CamVid(painted_root)
+    dataset = opened("camvid", painted_root)
     assert dataset.image_names("train") == ["0000", "0001", "0002"]
-    assert dataset.classes == CLASSES
+    assert dataset.classes == CAMVID
     class_of = {
         (128, 128, 128): 0, (128, 0, 0): 1, (192, 0, 128): 1, (0, 128, 64): 1, (64, 0, 64): 1, (64, 192, 0): 1,
         (192, 192, 128): 2, (0, 0, 64): 2, (128, 64, 128): 3, (128, 0, 192): 3, (192, 0, 64): 3, (0, 0, 192): 4,
@@ -171,8 +160,8 @@ def test_painted_mask_with_an_unknown_colour_is_named(painted_root, save):
     raw = np.array(Image.open(path))
     raw[0, :3] = (1, 2, 3)
     save(path, raw)
-    (problem,) = CamVid(painted_root).problems()
+    (problem,) = opened("camvid", painted_root).problems()
     assert problem.startswith(f"{path}: mask colours without a class: [1, 2, 3] (3 pixels)")
     save(path, raw[..., 0])
-    (problem,) = CamVid(painted_root).problems()
+    (problem,) = opened("camvid", painted_root).problems()
     assert "mask has mode L, colours (mode RGB) are expected; put masks of class ids into trainannot" in problem

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from raylab.data import Cityscapes, FileDataset, Gta5
+from raylab.data import FileDataset
 from raylab.errors import DataError
+from tests.data.sets import opened
 
 TRAIN_ID = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
             28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
@@ -31,7 +32,7 @@ def counted(files: list[Path]) -> np.ndarray:
 
 
 def test_cityscapes_pixels_and_names(cityscapes_root, picture):
-    dataset = Cityscapes(cityscapes_root)
+    dataset = opened("cityscapes", cityscapes_root)
     assert dataset.image_names("train") == ["aachen/aachen_2", "ulm/ulm_0", "ulm/ulm_1"]
     assert dataset.image_names("val") == ["lindau/lindau_7"]
     assert dataset.classes.names[0] == "road"
@@ -49,7 +50,7 @@ def test_cityscapes_label_without_a_meaning_is_refused_by_name(cityscapes_root, 
     mask = ids(0, 34)
     mask[5, 5] = label
     path = save(cityscapes_root / "gtFine" / "train" / "ulm" / "ulm_0_gtFine_labelIds.png", mask)
-    dataset = Cityscapes(cityscapes_root)
+    dataset = opened("cityscapes", cityscapes_root)
     with pytest.raises(DataError, match=f"ulm_0_gtFine_labelIds.png: mask ids without a class: {label}"):
         dataset.read_mask("train", 1)
     (problem,) = dataset.problems()
@@ -59,7 +60,7 @@ def test_cityscapes_label_without_a_meaning_is_refused_by_name(cityscapes_root, 
 def test_cityscapes_other_files_are_no_masks(cityscapes_root):
     (cityscapes_root / "gtFine" / "train" / "ulm" / "ulm_1_gtFine_labelIds.png").unlink()
     with pytest.raises(DataError) as caught:
-        Cityscapes(cityscapes_root)
+        opened("cityscapes", cityscapes_root)
     (line,) = caught.value.problems
     assert "leftImg8bit/train/ulm/ulm_1_leftImg8bit.png: no mask; add " in line
     assert "gtFine/train/ulm/ulm_1_gtFine_labelIds.png or remove the image" in line
@@ -67,7 +68,7 @@ def test_cityscapes_other_files_are_no_masks(cityscapes_root):
 
 def test_gta5_splits_by_split_mat(gta5_root):
     savemat(gta5_root / "split.mat", {"trainIds": [[1], [3], [4]], "valIds": [[2], [8]], "testIds": [[5]]})
-    dataset = Gta5(gta5_root)
+    dataset = opened("gta5", gta5_root)
     assert dataset.image_names("train") == ["00001", "00003", "00004"]
     assert dataset.image_names("val") == ["00002", "00008"]
     for split in ("train", "val"):
@@ -77,11 +78,11 @@ def test_gta5_splits_by_split_mat(gta5_root):
 
 
 def test_gta5_splits_by_hash_without_split_mat(gta5_root):
-    dataset = Gta5(gta5_root)
+    dataset = opened("gta5", gta5_root)
     train, val = dataset.image_names("train"), dataset.image_names("val")
     assert sorted(train + val) == [f"{number:05d}" for number in range(1, 9)]
     assert 0 < len(val) < len(train)
-    assert Gta5(gta5_root).image_names("val") == val
+    assert opened("gta5", gta5_root).image_names("val") == val
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_gta5_splits_by_hash_without_split_mat(gta5_root):
 def test_gta5_split_mat_that_does_not_fit(gta5_root, table, line):
     savemat(gta5_root / "split.mat", table)
     with pytest.raises(DataError) as caught:
-        Gta5(gta5_root)
+        opened("gta5", gta5_root)
     (problem,) = caught.value.problems
     assert problem.startswith(f"{gta5_root}/split.mat: {line}")
 
@@ -105,16 +106,16 @@ def test_gta5_without_scipy(gta5_root, monkeypatch):
     savemat(gta5_root / "split.mat", {"trainIds": [1], "valIds": [2]})
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(DataError, match=r"split\.mat: scipy is needed to read it; install scipy, or remove the file"):
-        Gta5(gta5_root)
+        opened("gta5", gta5_root)
     (gta5_root / "split.mat").write_bytes(b"no mat")
     monkeypatch.undo()
     with pytest.raises(DataError, match=r"split\.mat: no trainIds and valIds can be read"):
-        Gta5(gta5_root)
+        opened("gta5", gta5_root)
 
 
 def test_gta5_mask_with_an_unknown_id_is_named(gta5_root, save_palette, ids):
     mask = ids(1, 30)
     mask[0, 0] = 35
     path = save_palette(gta5_root / "labels" / "00004.png", mask)
-    (problem,) = Gta5(gta5_root).problems()
+    (problem,) = opened("gta5", gta5_root).problems()
     assert problem.startswith(f"{path}: mask ids without a class: 35 (1 pixels")

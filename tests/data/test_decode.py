@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from raylab.data import CamVid, decode
+from raylab.data import decode
 from raylab.data.decode import ColourCoding, IdCoding
 from raylab.errors import DataError
 from raylab.files import DataFolder
+from tests.data.sets import opened
 
 CODING = IdCoding((0, 1, 2), (255,))
 
@@ -127,6 +128,6 @@ def test_turned_image_is_named_as_such(camvid_root, picture):
     exif = Image.Exif()
     exif[decode.EXIF_ORIENTATION] = 6
     image.save(camvid_root / "train" / "0000.png", exif=exif)
-    (problem,) = CamVid(camvid_root).problems()
+    (problem,) = opened("camvid", camvid_root).problems()
     assert "mask is 64x64, but its image" in problem
     assert "save it upright" in problem

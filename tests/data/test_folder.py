@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raylab.data import FolderDataset, SegmentationDataset
+from raylab.config import DataConfig
+from raylab.data import SegmentationDataset, find_problems
 from raylab.data.folder import split_by_hash
 from raylab.errors import DataError
+from tests.data.sets import opened
 
 
 def problems_of(root) -> list[str]:
     with pytest.raises(DataError) as caught:
-        FolderDataset(root)
+        opened("folder", root)
     assert all("\n" not in line for line in caught.value.problems)
     return caught.value.problems
 
@@ -27,7 +29,7 @@ CLASSES = "classes: [{name: road, id: 7, colour: [128, 64, 128]}, {name: car, id
 
 
 def test_ids_map_to_training_ids_by_the_order_in_the_file(folder_root, ids):
-    dataset = FolderDataset(folder_root)
+    dataset = opened("folder", folder_root)
     assert isinstance(dataset, SegmentationDataset)
     assert dataset.classes.names == ("road", "car")
     assert dataset.image_names("train") == ["a", "b", "c"]
@@ -39,7 +41,7 @@ def test_ids_map_to_training_ids_by_the_order_in_the_file(folder_root, ids):
 
 def test_colours_left_out_are_assigned_and_differ(folder_root):
     write(folder_root, "classes: [{name: a, id: 7, colour: [128, 0, 0]}, {name: b, id: 2}, {name: c, id: 0}]")
-    colours = FolderDataset(folder_root).classes.colours
+    colours = opened("folder", folder_root).classes.colours
     assert colours[0] == (128, 0, 0)
     assert len(set(colours)) == 3
     assert (0, 0, 0) not in colours
@@ -49,11 +51,11 @@ def test_255_is_ignored_unless_something_else_is_said(folder_root, save, ids):
     write(folder_root, "classes: [{name: a, id: 7}, {name: b, id: 2}, {name: c, id: 0}]")
     mask = np.asarray([7, 2, 255], np.uint8)[ids(0)]
     save(folder_root / "masks" / "train" / "a.png", mask)
-    assert (FolderDataset(folder_root).read_mask("train", 0) == 255).any()
+    assert (opened("folder", folder_root).read_mask("train", 0) == 255).any()
     write(folder_root, "classes: [{name: a, id: 7}, {name: b, id: 2}, {name: c, id: 255}]\nignore: 0")
-    assert set(np.unique(FolderDataset(folder_root).read_mask("train", 0))) == {0, 1, 2}
+    assert set(np.unique(opened("folder", folder_root).read_mask("train", 0))) == {0, 1, 2}
     write(folder_root, "classes: [{name: a, id: 7}, {name: b, id: 2}]\nignore: [0]")
-    (problem,) = FolderDataset(folder_root).problems()
+    (problem,) = opened("folder", folder_root).problems()
     assert "a.png: mask ids without a class: 255" in problem
     assert "add them to classes or to ignore in dataset.yaml" in problem
 
@@ -67,12 +69,12 @@ def test_masks_in_colours(folder_root, save, ids):
     for split, names in (("train", "abc"), ("val", "de")):
         for seed, name in enumerate(names):
             save(folder_root / "masks" / split / f"{name}.png", table[ids(seed)])
-    dataset = FolderDataset(folder_root)
+    dataset = opened("folder", folder_root)
     assert len(dataset.classes) == 2
     np.testing.assert_array_equal(dataset.read_mask("val", 1), np.asarray([0, 1, 255], np.uint8)[ids(1)])
     assert dataset.problems() == []
     write(folder_root, CLASSES)
-    lines = FolderDataset(folder_root).problems()
+    lines = opened("folder", folder_root).problems()
     assert len(lines) == 5
     assert "8-bit class ids (mode L or P) are expected; save class ids, or say `masks: colour`" in lines[0]
 
@@ -80,7 +82,8 @@ def test_masks_in_colours(folder_root, save, ids):
 def test_id_masks_where_colours_are_said(folder_root):
     write(folder_root, CLASSES + "masks: colour\n")
     assert (
-        "mask has mode L, colours (mode RGB) are expected; say `masks: ids`" in FolderDataset(folder_root).problems()[0]
+        "mask has mode L, colours (mode RGB) are expected; say `masks: ids`"
+        in opened("folder", folder_root).problems()[0]
     )
 
 
@@ -120,7 +123,7 @@ def test_all_problems_of_yaml_files_and_pixels_in_one_pass(folder_root):
     (folder_root / "masks" / "train" / "b.png").unlink()
     (folder_root / "images" / "val" / "d.bmp").write_bytes(b"BM")
     assert len(problems_of(folder_root)) == 3
-    found = FolderDataset(folder_root, strict=False).problems()
+    found = find_problems(DataConfig(name="folder", root=str(folder_root)))
     assert [line.split(":")[0].removeprefix(f"{folder_root}/") for line in found] == [
         "dataset.yaml", "dataset.yaml", "images/train/b.webp", "images/val/d.bmp",
     ]  # fmt: skip
@@ -150,7 +153,7 @@ def flatten(root) -> None:
 def test_val_as_a_list_of_names(folder_root):
     flatten(folder_root)
     write(folder_root, CLASSES + "ignore: 0\nval: [e, a]")
-    dataset = FolderDataset(folder_root)
+    dataset = opened("folder", folder_root)
     assert dataset.image_names("train") == ["b", "c", "d"]
     assert dataset.image_names("val") == ["a", "e"]
     assert dataset.problems() == []
@@ -164,7 +167,7 @@ def test_val_as_a_list_of_names(folder_root):
 def test_val_as_a_share(folder_root):
     flatten(folder_root)
     write(folder_root, CLASSES + "ignore: 0\nval: 0.4")
-    dataset = FolderDataset(folder_root)
+    dataset = opened("folder", folder_root)
     names = dataset.image_names("train") + dataset.image_names("val")
     assert sorted(names) == ["a", "b", "c", "d", "e"]
     assert dataset.image_names("train")

@@ -1,45 +1,18 @@
 from __future__ import annotations
 
-import json
 import multiprocessing
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy.io import savemat
 
 from raylab.cli import main
 from raylab.config import DataConfig
-from raylab.data import find_problems
 from raylab.regions import RegionGrid
 from tests.configs import tiny_run
 from tests.conftest import shared_folder
-from tests.data.packing import assert_equal, dataset_of, packed
-
-SETS = ["camvid", "painted", "idd_lite", "cityscapes", "voc2012", "train_aug", "gta5", "split.mat", "folder"]
-
-
-@pytest.fixture
-def config(request, tmp_path) -> DataConfig:
-    """A data set by its name, or by what is special about it."""
-    fixtures = {"idd_lite": "idd_root", "voc2012": "voc_root", "train_aug": "voc_root", "split.mat": "gta5_root"}
-    root = request.getfixturevalue(fixtures.get(request.param, f"{request.param}_root"))
-    if request.param == "split.mat":
-        savemat(root / "split.mat", {"trainIds": [1, 2, 5, 7], "valIds": [4, 8]})
-    name = {"painted": "camvid", "train_aug": "voc2012", "split.mat": "gta5"}.get(request.param, request.param)
-    return DataConfig(name=name, root=str(root), train_list="train_aug" if request.param == "train_aug" else "train")
-
-
-@pytest.mark.parametrize("config", SETS, indirect=True)
-def test_packed_is_the_same_data(config, tmp_path):
-    other = packed(config, tmp_path / "packed", shard_bytes=100_000, group_bytes=20_000)
-    assert_equal(config, other)
-    assert find_problems(other) == []
-    manifest = json.loads((tmp_path / "packed" / "raylab-pack.json").read_text())
-    assert manifest["fingerprint"] == dataset_of(config).fingerprint()
-    assert manifest["name"] == config.name
+from tests.data.sets import assert_equal, dataset_of, packed
 
 
 def test_packed_needs_nothing_of_the_raw_set_and_may_move(camvid_root, tmp_path):
@@ -57,9 +30,8 @@ def test_packed_set_can_be_packed_again(camvid_root, tmp_path):
     assert_equal(raw, packed(packed(raw, tmp_path / "packed"), f"file://{tmp_path}/again", shard_bytes=1))
 
 
-@pytest.mark.parametrize("config", ["folder"], indirect=True)
-def test_split_by_dataset_yaml_is_kept(config, tmp_path):
-    root = Path(config.root)
+def test_split_by_dataset_yaml_is_kept(folder_root, tmp_path):
+    root, config = folder_root, DataConfig(name="folder", root=str(folder_root))
     for part in ("images", "masks"):
         for split in ("train", "val"):
             for file in (root / part / split).iterdir():

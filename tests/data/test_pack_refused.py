@@ -10,7 +10,7 @@ from raylab.config import DataConfig
 from raylab.data import find_problems, open_dataset
 from raylab.data.pack import pack_config, pack_dataset
 from raylab.errors import DataError
-from tests.data.packing import assert_equal, dataset_of, packed
+from tests.data.sets import assert_equal, dataset_of, packed
 
 
 def refusal(config: DataConfig) -> str:
@@ -21,8 +21,8 @@ def refusal(config: DataConfig) -> str:
     return line
 
 
-def test_another_data_set_or_list_is_refused_by_name(voc_root, tmp_path):
-    other = packed(DataConfig(name="voc2012", root=str(voc_root)), tmp_path / "packed")
+def test_another_data_set_or_list_is_refused_by_name(voc2012_root, tmp_path):
+    other = packed(DataConfig(name="voc2012", root=str(voc2012_root)), tmp_path / "packed")
     place = tmp_path / "packed"
     assert refusal(other.model_copy(update={"name": "cityscapes"})) == (
         f"{place}: packed with data.name 'voc2012', not 'cityscapes'; set data.name to voc2012 or data.root to another "

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFile
 
 from raylab.config import DataConfig
-from raylab.data import CamVid, decode, find_problems, open_dataset
-from raylab.data.pack import pack_dataset
+from raylab.data import decode, find_problems, open_dataset
 from raylab.errors import DataError
 from raylab.files import DataFolder
+from tests.data.sets import opened
 
 
 @pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    memory = fsspec.filesystem("memory")
-    yield memory
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
+def remote(camvid_root: Path, upload: Callable[[Path], str]) -> DataConfig:
+    return DataConfig(name="camvid", root=upload(camvid_root))
 
 
-def upload(memory: fsspec.AbstractFileSystem, root: Path) -> str:
-    for file in root.rglob("*"):
-        if file.is_file():
-            memory.pipe(f"/data/{root.name}/{file.relative_to(root).as_posix()}", file.read_bytes())
-    return f"memory://data/{root.name}"
-
-
-def configs(request, memory: fsspec.AbstractFileSystem, name: str) -> tuple[DataConfig, DataConfig]:
-    fixture = {"idd_lite": "idd_root", "voc2012": "voc_root"}.get(name, f"{name}_root")
-    root = request.getfixturevalue(fixture)
-    return DataConfig(name=name, root=str(root)), DataConfig(name=name, root=upload(memory, root))
-
-
-@pytest.mark.parametrize("name", ["camvid", "idd_lite", "cityscapes", "voc2012", "gta5", "folder"])
-def test_same_data_from_a_uri_raw_and_packed(name, request, memory):
-    local, remote = configs(request, memory, name)
-    pack_dataset(open_dataset(remote), "memory://data/packed", tell=lambda line: None)  # type: ignore[arg-type]
-    one = open_dataset(local)
-    for root in (remote.root, "memory://data/packed"):
-        two = open_dataset(remote.model_copy(update={"root": root}))
-        again = pickle.loads(pickle.dumps(two))
-        for split in ("train", "val"):
-            assert one.image_names(split) == two.image_names(split)
-            np.testing.assert_array_equal(one.image_sizes(split), two.image_sizes(split))
-            np.testing.assert_array_equal(one.read_image(split, 0), again.read_image(split, 0))
-            np.testing.assert_array_equal(one.read_mask(split, 0), again.read_mask(split, 0))
-        assert one.fingerprint() == two.fingerprint()
-        assert two.problems() == []
-
-
-def test_problems_are_told_with_the_uri(request, memory):
-    _, remote = configs(request, memory, "camvid")
+def test_problems_are_told_with_the_uri(remote, memory):
     memory.rm("/data/camvid/trainannot/0001.png")
     memory.pipe("/data/camvid/train/0002.png", b"no image")
     no_mask, broken = find_problems(remote)
@@ -65,8 +29,7 @@ def test_problems_are_told_with_the_uri(request, memory):
     assert broken.startswith("memory://data/camvid/train/0002.png: does not decode (no image format is recognised)")
 
 
-def test_file_that_vanishes_after_opening(request, memory):
-    _, remote = configs(request, memory, "camvid")
+def test_file_that_vanishes_after_opening(remote, memory):
     dataset = open_dataset(remote)
     memory.rm("/data/camvid/train/0000.png")
     with pytest.raises(DataError, match=r"^memory://data/camvid/train/0000\.png: the file is missing; restore it$"):
@@ -77,13 +40,12 @@ def test_file_that_vanishes_after_opening(request, memory):
 
 def test_uri_that_leads_nowhere(memory):
     with pytest.raises(DataError, match=r"^memory://data/none: no such folder; set data\.root to the folder of the"):
-        CamVid("memory://data/none")
+        opened("camvid", "memory://data/none")
     with pytest.raises(DataError, match=r"^data\.root: nope://data cannot be opened \(.*\); correct it$"):
-        CamVid("nope://data")
+        opened("camvid", "nope://data")
 
 
-def test_network_that_fails(request, memory, monkeypatch):
-    _, remote = configs(request, memory, "camvid")
+def test_network_that_fails(remote, memory, monkeypatch):
 
     def fail(self: DataFolder, path: str = "") -> bool:
         raise OSError("connection reset\nby peer")

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from raylab.config import DataConfig
-from raylab.data import SegmentationDataset, Voc2012, find_problems, open_dataset
+from raylab.data import SegmentationDataset, find_problems
 from raylab.errors import DataError
 from tests.conftest import shared_folder
+from tests.data.sets import opened
 
 INNER = Path("VOCdevkit") / "VOC2012"
 
@@ -27,38 +28,38 @@ def counted(folder: Path, names: list[str]) -> np.ndarray:
 
 def problems_of(root: Path, **options: str) -> list[str]:
     with pytest.raises(DataError) as caught:
-        Voc2012(root, **options)
+        opened("voc2012", root, **options)
     assert all("\n" not in line for line in caught.value.problems)
     return caught.value.problems
 
 
 @pytest.mark.parametrize("below", ["", "VOCdevkit", "VOCdevkit/VOC2012"])
-def test_root_is_found_from_above(voc_root, below):
-    dataset = Voc2012(voc_root / below)
+def test_root_is_found_from_above(voc2012_root, below):
+    dataset = opened("voc2012", voc2012_root / below)
     assert isinstance(dataset, SegmentationDataset)
     assert dataset.image_names("train") == ["2007_000032", "2007_000039"]
     assert dataset.image_names("val") == ["2007_000033", "2007_000042"]
-    assert dataset.fingerprint() == Voc2012(voc_root).fingerprint()
+    assert dataset.fingerprint() == opened("voc2012", voc2012_root).fingerprint()
 
 
-def test_pixels_are_those_of_the_palette_and_the_border_never_enters(voc_root):
-    dataset = Voc2012(voc_root)
+def test_pixels_are_those_of_the_palette_and_the_border_never_enters(voc2012_root):
+    dataset = opened("voc2012", voc2012_root)
     for split in ("train", "val"):
         found = histogram(dataset, split)
         names = dataset.image_names(split)
-        np.testing.assert_array_equal(found, counted(voc_root / INNER / "SegmentationClass", names))
+        np.testing.assert_array_equal(found, counted(voc2012_root / INNER / "SegmentationClass", names))
         assert found[21:255].sum() == 0
         assert found[255] > 0
-    raw = np.asarray(Image.open(voc_root / INNER / "SegmentationClass" / "2007_000032.png"))
+    raw = np.asarray(Image.open(voc2012_root / INNER / "SegmentationClass" / "2007_000032.png"))
     assert (dataset.read_mask("train", 0)[raw == 255] == 255).all()
     assert dataset.problems() == []
 
 
 def test_classes_and_colours_are_vocs():
-    from raylab.data.voc import CLASSES
+    from raylab.data.voc import PASCAL_VOC
 
-    assert len(CLASSES) == 21
-    colours = dict(zip(CLASSES.names, CLASSES.colours, strict=True))
+    assert len(PASCAL_VOC) == 21
+    colours = dict(zip(PASCAL_VOC.names, PASCAL_VOC.colours, strict=True))
     assert colours["background"] == (0, 0, 0)
     assert colours["aeroplane"] == (128, 0, 0)
     assert colours["person"] == (192, 128, 128)
@@ -66,53 +67,53 @@ def test_classes_and_colours_are_vocs():
 
 
 @pytest.mark.parametrize("spelling", ["train_aug", "trainaug"])
-def test_augmented_pool_has_masks_of_its_own_and_the_same_validation(voc_root, spelling):
-    lists = voc_root / INNER / "ImageSets" / "Segmentation"
+def test_augmented_pool_has_masks_of_its_own_and_the_same_validation(voc2012_root, spelling):
+    lists = voc2012_root / INNER / "ImageSets" / "Segmentation"
     (lists / "train_aug.txt").rename(lists / f"{spelling}.txt")
-    dataset = open_dataset(DataConfig(name="voc2012", root=str(voc_root), train_list="train_aug"))
+    dataset = opened("voc2012", voc2012_root, train_list="train_aug")
     names = dataset.image_names("train")
     assert names == ["2007_000032", "2007_000039", "2008_000001"]
     np.testing.assert_array_equal(
-        histogram(dataset, "train"), counted(voc_root / INNER / "SegmentationClassAug", names)
+        histogram(dataset, "train"), counted(voc2012_root / INNER / "SegmentationClassAug", names)
     )
-    raw = np.asarray(Image.open(voc_root / INNER / "SegmentationClassAug" / "2007_000032.png"))
+    raw = np.asarray(Image.open(voc2012_root / INNER / "SegmentationClassAug" / "2007_000032.png"))
     np.testing.assert_array_equal(dataset.read_mask("train", 0), raw)
-    plain = Voc2012(voc_root)
+    plain = opened("voc2012", voc2012_root)
     assert dataset.image_names("val") == plain.image_names("val")
     np.testing.assert_array_equal(dataset.read_mask("val", 1), plain.read_mask("val", 1))
     assert dataset.fingerprint() != plain.fingerprint()
 
 
-def test_list_of_pairs_of_paths(voc_root):
-    file = voc_root / INNER / "ImageSets" / "Segmentation" / "train_aug.txt"
+def test_list_of_pairs_of_paths(voc2012_root):
+    file = voc2012_root / INNER / "ImageSets" / "Segmentation" / "train_aug.txt"
     names = file.read_text().split()
     file.write_text("".join(f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png\n" for name in names))
-    assert Voc2012(voc_root, train_list="train_aug").image_names("train") == names
+    assert opened("voc2012", voc2012_root, train_list="train_aug").image_names("train") == names
 
 
-def test_pool_that_is_also_validated_on(voc_root):
-    (line,) = problems_of(voc_root, train_list="trainval")
+def test_pool_that_is_also_validated_on(voc2012_root):
+    (line,) = problems_of(voc2012_root, train_list="trainval")
     assert "trainval.txt: 2 images of the pool are also validated on, by val.txt (2007_000033 the first)" in line
     assert line.endswith("; set data.train_list to train or train_aug")
 
 
-def test_all_missing_files_are_named_at_once(voc_root):
-    inner = voc_root / INNER
+def test_all_missing_files_are_named_at_once(voc2012_root):
+    inner = voc2012_root / INNER
     (inner / "JPEGImages" / "2007_000032.jpg").unlink()
     (inner / "SegmentationClass" / "2007_000042.png").unlink()
     (inner / "SegmentationClass" / "2007_000039.png").unlink()
-    lines = problems_of(voc_root)
+    lines = problems_of(voc2012_root)
     assert [line.split(": ")[0].removeprefix(f"{inner}/") for line in lines] == [
         "JPEGImages/2007_000032.jpg", "SegmentationClass/2007_000039.png", "SegmentationClass/2007_000042.png",
     ]  # fmt: skip
     assert all("the file is missing, but ImageSets/Segmentation/" in line for line in lines)
 
 
-def test_missing_and_empty_lists(voc_root, tmp_path):
-    lists = voc_root / INNER / "ImageSets" / "Segmentation"
+def test_missing_and_empty_lists(voc2012_root, tmp_path):
+    lists = voc2012_root / INNER / "ImageSets" / "Segmentation"
     (lists / "train_aug.txt").unlink()
     (lists / "val.txt").write_text("\n")
-    missing, empty = problems_of(voc_root, train_list="train_aug")
+    missing, empty = problems_of(voc2012_root, train_list="train_aug")
     assert missing.endswith("train_aug.txt: the file is missing; restore it, or set data.train_list to a list that is "
                             "there")  # fmt: skip
     assert empty.endswith("val.txt: the list is empty; restore it")
@@ -122,33 +123,26 @@ def test_missing_and_empty_lists(voc_root, tmp_path):
     assert sum("the folder is missing; create it or correct data.root" in line for line in lines) == 2
 
 
-def test_mask_with_an_unknown_id_is_named(voc_root, save_palette):
-    path = voc_root / INNER / "SegmentationClass" / "2007_000033.png"
+def test_mask_with_an_unknown_id_is_named(voc2012_root, save_palette):
+    path = voc2012_root / INNER / "SegmentationClass" / "2007_000033.png"
     mask = np.array(Image.open(path))
     mask[3, :4] = 21
     save_palette(path, mask)
     with pytest.raises(DataError, match=rf"{path.name}: mask ids without a class: 21 \(4 pixels"):
-        Voc2012(voc_root).read_mask("val", 0)
-    (problem,) = find_problems(DataConfig(name="voc2012", root=str(voc_root)))
+        opened("voc2012", voc2012_root).read_mask("val", 0)
+    (problem,) = find_problems(DataConfig(name="voc2012", root=str(voc2012_root)))
     assert problem.startswith(f"{path}: mask ids without a class: 21")
 
 
-def test_mask_in_colours_is_refused(voc_root, save, picture):
-    save(voc_root / INNER / "SegmentationClass" / "2007_000033.png", picture(0, 48, 64))
-    (problem,) = Voc2012(voc_root).problems()
+def test_mask_in_colours_is_refused(voc2012_root, save, picture):
+    save(voc2012_root / INNER / "SegmentationClass" / "2007_000033.png", picture(0, 48, 64))
+    (problem,) = opened("voc2012", voc2012_root).problems()
     assert "mask is in colours (mode RGB)" in problem
-
-
-@pytest.mark.parametrize("name", ["synthetic", "camvid", "folder"])
-def test_list_of_another_data_set(name, camvid_root):
-    with pytest.raises(DataError) as caught:
-        open_dataset(DataConfig(name=name, root=str(camvid_root), train_list="train_aug"))
-    assert str(caught.value) == f"data.train_list: only voc2012 has lists; leave it at train for {name}"
 
 
 def test_real_voc():
     root = shared_folder("data/voc2012")
-    dataset = Voc2012(root)
+    dataset = opened("voc2012", root)
     assert [len(dataset.image_names(split)) for split in ("train", "val")] == [1464, 1449]
     found = dataset.source.uri  # type: ignore[attr-defined]
     names = dataset.image_names("train")

@@ -11,15 +11,6 @@ from raylab.models import build_model
 CONFIG = ModelConfig(architecture="fpn", weights="random", channels=32)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97), (90, 120), (33, 47)])
-def test_any_size_is_padded_inside_and_cropped_back(size: tuple[int, int]) -> None:
-    model = build_model(CONFIG, 5, seed=0).eval()
-    images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
-    with torch.inference_mode():
-        assert model(images).shape == (2, 5, *size)
-        assert model.features(images).shape == (2, 32, -(-size[0] // 4), -(-size[1] // 4))
-
-
 def test_padding_is_with_the_mean_colour() -> None:
     model = build_model(CONFIG, 5, seed=0).eval()
     images = torch.randint(0, 256, (1, 3, 60, 90), dtype=torch.uint8)

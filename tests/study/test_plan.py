@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from raylab.config import BudgetConfig, ComputeConfig, RegionConfig, ScoringConfig, StudyConfig, TrainingConfig
+from raylab.config import (
+    BudgetConfig,
+    ComputeConfig,
+    DataConfig,
+    ModelConfig,
+    PretrainingConfig,
+    RegionConfig,
+    ScoringConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+from raylab.data import DATASETS
 from raylab.errors import BudgetError, ConfigError, ResourceError
 from raylab.models import build_model
 from raylab.study import Plan, check_study, plan_studies
@@ -99,6 +110,33 @@ def test_lines_for_a_person():
         " MiB",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("name", "train_list"),
+    [(name, one) for name, row in DATASETS.items() if row.nominal for one in row.nominal.train_images],
+)
+def test_a_set_that_is_not_there_is_planned_by_its_official_sizes(name, train_list):
+    nominal = DATASETS[name].nominal
+    plan = plan_study(study({"data": DataConfig(name=name, train_list=train_list)}, strategies=("random",)))
+    assert plan.nominal
+    assert plan.pool_images == nominal.train_images[train_list]
+    regions = -(-nominal.height // 16) * -(-nominal.width // 16)
+    assert plan.pool_regions == {16: plan.pool_images * regions}
+    assert plan.images_evaluated == 3 * nominal.val_images
+    assert "official sizes: the data is not there" in "\n".join(plan.lines())
+
+
+def test_names_are_looked_up_before_anything_starts():
+    for run, line in (
+        ({"data": DataConfig(name="camvit")}, "data.name: no data set 'camvit'; did you mean 'camvid'?"),
+        ({"model": ModelConfig(architecture="fpm")}, "model.architecture: no architecture 'fpm'; did you mean 'fpn'?"),
+        ({"pretraining": PretrainingConfig(iterations=1, data=DataConfig(name="gta"))},
+         "pretraining.data.name: no data set 'gta'; did you mean 'gta5'?"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            check_study(study(run))
+        assert str(caught.value) == line
 
 
 @pytest.mark.parametrize(

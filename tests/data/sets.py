@@ -1,4 +1,4 @@
-"""Packing in the tests, and what it means that two data sets are the same."""
+"""Data sets of the tests: all that the registry holds, opened, packed, and compared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from raylab.config import DataConfig
-from raylab.data import FileDataset, open_dataset
+from raylab.data import DATASETS, FileDataset, open_dataset
 from raylab.data.pack import pack_dataset
+
+SPECIAL = {"painted": "camvid", "train_aug": "voc2012", "split.mat": "gta5"}
+"""Data sets whose files may be read in a second way, by what is special about that."""
+IN_FILES = (*(name for name, row in DATASETS.items() if row.generator is None), *SPECIAL)
+
+
+def opened(name: str, root: Path | str, train_list: str = "train") -> FileDataset:
+    return dataset_of(DataConfig(name=name, root=str(root), train_list=train_list))
 
 
 def dataset_of(config: DataConfig) -> FileDataset:
