@@ -10,19 +10,20 @@ scoring does, and selects by Entropy+Feature and Core-Set for several sizes of t
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.peers import feature_peers, ours
 from raylab.config import RunConfig
+from raylab.config.options import parse
+from raylab.config.sections import Frozen
 from raylab.data import open_dataset
+from raylab.errors import exit_cleanly
 from raylab.files import Folder, open_at
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of, region_table, regions_of, with_regions
@@ -34,8 +35,7 @@ from raylab.scoring.reduce import principal_components
 from raylab.training.step import image_batches, prepare_process
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Frozen):
     """What to measure."""
 
     storage: str
@@ -112,4 +112,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with exit_cleanly():
+        main(parse(Options, sys.argv[1:], "camvid_features.py", __doc__))

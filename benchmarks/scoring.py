@@ -10,15 +10,14 @@ loop's with its second batch.
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ray
 import torch
-import tyro
 from safetensors.torch import save
 
 from raylab.config import (
@@ -31,7 +30,10 @@ from raylab.config import (
     ScoringConfig,
     SyntheticConfig,
 )
+from raylab.config.options import parse
+from raylab.config.sections import Frozen
 from raylab.data import open_dataset
+from raylab.errors import exit_cleanly
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
@@ -41,8 +43,7 @@ from raylab.study.driver import start_ray
 from raylab.training.step import image_batches, prepare_process
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Frozen):
     """What to measure."""
 
     images: int = 128
@@ -119,4 +120,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with exit_cleanly():
+        main(parse(Options, sys.argv[1:], "scoring.py", __doc__))

@@ -9,16 +9,15 @@ end of their first step to the end of their last, one after the other, `--repeat
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 import torch
 import torch.nn.functional as F
-import tyro
 from ray.train import RunConfig as TrainRun
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -33,7 +32,10 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
+from raylab.config.options import parse
+from raylab.config.sections import Frozen
 from raylab.data import open_dataset
+from raylab.errors import exit_cleanly
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.study.driver import start_ray
@@ -42,8 +44,7 @@ from raylab.training.job import TrainingJob, training_job
 from raylab.training.step import prepare_process, train
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Frozen):
     """What to measure."""
 
     iterations: int = 40
@@ -128,4 +129,5 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    with exit_cleanly():
+        main(parse(Options, sys.argv[1:], "training.py", __doc__))

@@ -27,7 +27,7 @@ from fixed_budget import FixedBudget
 from selected_regions import SelectedRegions
 
 from raylab.config import StudyConfig
-from raylab.config.load import parse
+from raylab.config.options import parse
 from raylab.errors import ConfigError, exit_cleanly, nearest
 from raylab.experiment import Experiment, studies
 from raylab.launch import launch

@@ -25,7 +25,7 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the peers are shared with benchmarks
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the peers are shared with benchmarks
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from benchmarks.peers import Cost, feature_peers, ours, public_peers, spatial_peers
 from benchmarks.pools import DIMENSIONS, pool
 from raylab import __version__
-from raylab.config.load import parse
+from raylab.config.options import parse
 from raylab.errors import ConfigError, exit_cleanly
 from raylab.files import Folder
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
@@ -21,7 +23,8 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.config.load import parse, presets, read_preset, refuse_without_effect
+from raylab.config.load import presets, read_preset, refuse_without_effect
+from raylab.config.options import parse
 from raylab.errors import ConfigError, nearest
 from raylab.launch import launch
 
@@ -74,22 +77,22 @@ class Experiment(BaseModel):
         """What all runs share under `--smoke`."""
         return smoke(self.run)
 
-    def study(self, place: int) -> StudyConfig:
+    def study(self, index: int) -> StudyConfig:
         """The study on one of the data sets.
 
         Args:
-            place: of the data set in `data`.
+            index: of the data set in `data`.
         """
         run = self.smoke_run() if self.smoke else self.run
         changes: dict[str, Any] = {"storage": self.storage}
         if self.root and not self.smoke:
-            changes["data"] = run.data.model_copy(update={"root": self.root[place]})
+            changes["data"] = run.data.model_copy(update={"root": self.root[index]})
         if self.rounds is not None:
             rounds = run.budget.rounds[: self.rounds]
             changes["budget"] = run.budget.model_copy(update={"rounds": rounds})
         run = run.model_copy(update=changes)
         return StudyConfig(
-            name=f"{self.name}-{'smoke' if self.smoke else self.data[place]}",
+            name=f"{self.name}-{'smoke' if self.smoke else self.data[index]}",
             paper=self.paper,
             run=run,
             strategies=self.strategies or self.compared(run),
@@ -121,7 +124,21 @@ def studies(model: type[Options], args: Sequence[str], prog: str, description: s
         raise ConfigError(f"--root: {len(first.root)} folders for the data sets {', '.join(first.data)}; give one each")
     _check_names(first)
     options = [parse(model, args, prog, default=read_preset(model, name)) for name in first.data]
-    return [one.study(place) for place, one in enumerate(options)]
+    return [one.study(index) for index, one in enumerate(options)]
+
+
+def experiments_folder() -> Path:
+    """Where the scripts lie: inside the package where it is installed, beside it in a checkout."""
+    inside = Path(__file__).parent / "experiments"
+    return inside if inside.exists() else Path(__file__).parents[1] / "experiments"
+
+
+def experiments() -> dict[str, str]:
+    """The scripts by name, each with the first line of its description: the table or figure that it makes."""
+    return {
+        file.stem: (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        for file in sorted(experiments_folder().glob("*.py"))
+    }
 
 
 def _check_names(options: Experiment) -> None:

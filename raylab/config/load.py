@@ -1,15 +1,14 @@
-"""Configuration from a YAML file and the command line."""
+"""Configuration from YAML files, presets and given values, each layer over the one before it."""
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import tyro
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -19,37 +18,55 @@ from raylab.files import absolute
 
 Model = TypeVar("Model", bound=BaseModel)
 
+GENERATED = "synthetic"
+"""The preset of generated scenes, which runs on them start from."""
 
-def parse(
-    model: type[Model], args: Sequence[str], prog: str, description: str | None = None, default: Model | None = None
+
+class Layer(NamedTuple):
+    """A file or preset whose values lie over those of the ones before it.
+
+    Attributes:
+        option: `--config` or `--preset`.
+        value: a YAML file's path, or a preset's name.
+    """
+
+    option: str
+    value: str
+
+
+def read_layers(
+    model: type[Model], layers: Sequence[Layer], given: dict[str, Any], default: Model | None = None
 ) -> Model:
-    """Read options, those of the command line in place of those of `--config FILE.yaml` and `--preset NAME`.
+    """A configuration from files, presets and given values; a later layer wins over an earlier one.
 
-    Both may be given several times; a later one wins over an earlier one.
+    A run on generated scenes for which nothing else is said takes what the preset `synthetic` says, with the budget in
+    the same proportion to the scenes that there are.
 
     Args:
         model: the configuration to make.
-        args: the command line after the command.
-        prog: name shown in the help.
-        description: shown in the help.
-        default: values where neither file nor command line names one.
+        layers: files and presets in their order.
+        given: nested values that win over all of them.
+        default: values where no layer names one, unless it has them from the model itself.
 
     Raises:
-        ConfigError: a key is unknown (the nearest known one is named) or a value does not fit.
-        SystemExit: with 0 after --help, with 2 after an option that is unknown or cannot be read.
+        ConfigError: names the file and the field.
     """
-    sources, rest = _split_off_sources(args)
-    for option, value in sources:
-        default = read_yaml(model, value, default) if option == "--config" else read_preset(model, value, default)
-    text = f"{description or ''}\n\n--config FILE.yaml reads any of these options from a file."
-    if _takes_presets(model):
-        text += f"\n--preset NAME starts from one of raylab's own: {', '.join(presets())}."
-    draft = _draft(default or model())
-    read = tyro.cli(type(draft), args=rest, prog=prog, description=text, default=draft)
-    try:
-        return model.model_validate(dataclasses.asdict(read))
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+    values = default.model_dump(exclude_unset=True) if default else {}
+    for layer in layers:
+        if layer.option == "--preset":
+            values = _merge(values, _preset_values(model, layer.value))
+        else:
+            values = _merge(values, _file_values(model, layer.value))
+    values = _merge(values, given)
+    if model not in (RunConfig, StudyConfig):
+        return _validated(model, values)
+    config = _validated(model, values)
+    run = config if isinstance(config, RunConfig) else config.run  # type: ignore[attr-defined]
+    if run.data.name != "synthetic":
+        return config
+    config = _validated(model, _merge(_preset_values(model, GENERATED), values))
+    named = values if model is RunConfig else values.get("run", {})
+    return config if named.get("budget") else _with_budget_in_proportion(config)
 
 
 def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Model:
@@ -63,6 +80,15 @@ def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Mo
     Raises:
         ConfigError: names the file and the field.
     """
+    return read_layers(model, [Layer("--config", path)], {}, default)
+
+
+def _file_values(model: type[BaseModel], path: str) -> dict[str, Any]:
+    """What a file says, after a look at whether it can be said.
+
+    Raises:
+        ConfigError: names the file and the field.
+    """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
@@ -71,14 +97,38 @@ def read_yaml(model: type[Model], path: str, default: Model | None = None) -> Mo
         raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
-    if preset := values.pop("preset", None):
-        default = read_preset(model, str(preset), default)
-    if problems := list(_unknown_keys(model, values)):
+    base = _preset_values(model, str(preset)) if (preset := values.pop("preset", None)) else {}
+    problems = list(_unknown_keys(model, values))
+    if not problems:
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            problems = _explain(error, partial=True).splitlines()
+    if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return _merge(base, values)
+
+
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
     try:
-        return model.model_validate(_merge(default.model_dump() if default else {}, values))
+        return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error).splitlines())) from None
+        raise ConfigError(_explain(error)) from None
+
+
+def _with_budget_in_proportion(config: Model) -> Model:
+    """The budget of the preset `synthetic`, for as many regions as there are."""
+    preset = read_preset(RunConfig, GENERATED)
+    if isinstance(config, StudyConfig):
+        return config.model_copy(update={"run": _with_budget_in_proportion(config.run)})
+    assert isinstance(config, RunConfig)
+    share = _regions(config) / _regions(preset)
+    return config.model_copy(update={"budget": preset.budget.scaled(share)})
+
+
+def _regions(run: RunConfig) -> int:
+    scenes, size = run.data.synthetic, run.regions.size
+    return scenes.train_images * math.ceil(scenes.height / size) * math.ceil(scenes.width / size)
 
 
 def presets() -> dict[str, str]:
@@ -102,52 +152,22 @@ def read_preset(model: type[Model], name: str, default: Model | None = None) -> 
     Raises:
         ConfigError: there is no such preset, or the configuration holds no run.
     """
+    values = default.model_dump(exclude_unset=True) if default else {}
+    return _validated(model, _merge(values, _preset_values(model, name)))
+
+
+def _preset_values(model: type[BaseModel], name: str) -> dict[str, Any]:
     if name not in presets():
         raise ConfigError(f"--preset: no preset {name!r}{nearest(name, presets())}; there are {', '.join(presets())}")
-    if not _takes_presets(model):
+    if not takes_presets(model):
         raise ConfigError("--preset: describes a run, and this command takes none; leave it out")
     values = yaml.safe_load((resources.files("raylab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
-    nested = values if model is RunConfig else {"run": values}
-    return model.model_validate(_merge(default.model_dump() if default else {}, nested))
+    return values if model is RunConfig else {"run": values}
 
 
-def _takes_presets(model: type[BaseModel]) -> bool:
+def takes_presets(model: type[BaseModel]) -> bool:
+    """Whether a configuration is that of a run, or holds one."""
     return model is RunConfig or "run" in model.model_fields
-
-
-def _split_off_sources(args: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """What `--config FILE`, `--config=FILE` and `--preset NAME` name, and the other arguments."""
-    wanted = {"--config": "the path of a YAML file", "--preset": f"one of {', '.join(presets())}"}
-    sources, rest = [], []
-    left = iter(args)
-    for arg in left:
-        option, equals, value = arg.partition("=")
-        if option not in wanted:
-            rest.append(arg)
-            continue
-        value = value if equals else next(left, "")
-        if not value or value.startswith("--"):
-            raise ConfigError(f"{option}: give {wanted[option]}")
-        sources.append((option, value))
-    return sources, rest
-
-
-def _draft(values: BaseModel) -> Any:
-    """The values as an instance of a dataclass with the model's fields and help texts, but none of its checks.
-
-    tyro fills this one, and the model checks it as a whole afterwards: tyro would report a model's refusal in its own
-    words, with the field's place in the configuration lost.
-    """
-    drafts: dict[str, Any] = {}
-    fields = []
-    for name, field in type(values).model_fields.items():
-        value = getattr(values, name)
-        drafts[name] = _draft(value) if isinstance(value, BaseModel) else value
-        kind = type(drafts[name]) if isinstance(value, BaseModel) else field.annotation
-        fields.append((name, Annotated[kind, tyro.conf.arg(help=field.description)]))
-    kind = dataclasses.make_dataclass(type(values).__name__, fields, frozen=True)
-    kind.__doc__ = type(values).__doc__
-    return kind(**drafts)
 
 
 def absolute_paths(config: Model) -> Model:
@@ -171,14 +191,14 @@ def absolute_paths(config: Model) -> Model:
     return config
 
 
-def _unknown_keys(model: type[BaseModel], values: dict[str, Any], place: str = "") -> Iterable[str]:
+def _unknown_keys(model: type[BaseModel], values: dict[str, Any], section: str = "") -> Iterable[str]:
     for key, value in values.items():
         field = model.model_fields.get(key)
         if field is None:
             hint = nearest(str(key), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
-            yield f"unknown key {place}{key}{hint}"
+            yield f"unknown key {section}{key}{hint}"
         elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _unknown_keys(field.annotation, value, f"{place}{key}.")
+            yield from _unknown_keys(field.annotation, value, f"{section}{key}.")
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -189,13 +209,17 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, partial: bool = False) -> str:
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
+        field = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "missing":
+            # A file need not say all: the command line may say the rest.
+            lines += [] if partial else [f"{field}: is not given; --help says what it is"]
+            continue
         message = problem["msg"].removeprefix("Value error, ")
         got = textwrap.shorten(repr(problem["input"]), 80, placeholder=" ...")
-        lines.append(f"{place}: {message} (got {got})" if place else message)
+        lines.append(f"{field}: {message} (got {got})" if field else message)
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -164,6 +165,11 @@ class BudgetConfig(Frozen):
     def total(self) -> int:
         """The budget of all rounds together."""
         return self.initial + sum(self.rounds)
+
+    def scaled(self, factor: float) -> BudgetConfig:
+        """Every round's budget times a factor, half rounded up, at least 1."""
+        initial, *rounds = (max(1, math.floor(n * factor + 0.5)) for n in (self.initial, *self.rounds))
+        return BudgetConfig(unit=self.unit, initial=initial, rounds=tuple(rounds))
 
 
 class StrategyConfig(Frozen):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from pydantic import ValidationError, model_validator
 
 from raylab.acquisition import STRATEGIES, strategy
 from raylab.config.run import RunConfig
-from raylab.config.sections import BudgetConfig, Frozen, NonNegative, Positive, StrategyConfig
+from raylab.config.sections import Frozen, NonNegative, Positive, StrategyConfig
 from raylab.errors import ConfigError
 
 
@@ -95,8 +94,4 @@ def _resize(run: RunConfig, size: int) -> RunConfig:
     if run.budget.unit != "regions":
         return run.model_copy(update={"regions": regions})
     factor = (run.regions.size / size) ** 2
-    budget = BudgetConfig(
-        initial=max(1, math.floor(run.budget.initial * factor + 0.5)),
-        rounds=tuple(max(1, math.floor(n * factor + 0.5)) for n in run.budget.rounds),
-    )
-    return run.model_copy(update={"regions": regions, "budget": budget})
+    return run.model_copy(update={"regions": regions, "budget": run.budget.scaled(factor)})

@@ -32,15 +32,25 @@ def array_namespace(prefer_gpu: bool = True) -> ModuleType:
     """
     if not prefer_gpu:
         return np
+    if reason := why_not_cupy():
+        _log.info("selection runs on NumPy (%s)", reason)
+        return np
+    import cupy  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    _log.info("selection runs on CuPy %s", cupy.__version__)
+    return cupy  # type: ignore[no-any-return,unused-ignore]
+
+
+@cache
+def why_not_cupy() -> str | None:
+    """Why the selection cannot run on CuPy, in one line; None where it can."""
     try:
         import cupy  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
         cupy.zeros(1).sum().item()  # imports without a GPU and fails at first use: so use it
     except Exception as error:  # CuPy raises errors of its own, of CUDA and of the system
-        _log.info("selection runs on NumPy (%s)", str(error).splitlines()[0] if str(error) else type(error).__name__)
-        return np
-    _log.info("selection runs on CuPy %s", cupy.__version__)
-    return cupy  # type: ignore[no-any-return,unused-ignore]
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return None
 
 
 def to_host(array: Array) -> NDArray[Any]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
-from raylab.config.load import absolute_paths, parse, read_yaml
+from raylab.config import BudgetConfig, DataConfig, ModelConfig, RunConfig, StudyConfig
+from raylab.config.load import absolute_paths, read_preset, read_yaml
 from raylab.errors import ConfigError
 
 
@@ -27,13 +27,18 @@ def problems(path: str, model=StudyConfig) -> list[str]:
 
 
 def test_a_file_sets_what_it_names_and_leaves_the_rest(write):
-    path = write("strategies: [random]\nrun:\n  training: {learning_rate: 1.0e-3, scale: [1, 2]}\n  seed: 0\n")
+    path = write(
+        "strategies: [random]\nrun:\n  data: {name: camvid}\n"
+        "  training: {learning_rate: 1.0e-3, scale: [1, 2]}\n  seed: 0\n"
+    )
     config = read_yaml(StudyConfig, path)
     assert config.strategies == ("random",)
     assert config.run.training.learning_rate == 0.001
     assert config.run.training.scale == (1.0, 2.0)
-    assert config.run.training.model_copy(update={"learning_rate": 0.01, "scale": (0.5, 2.0)}) == RunConfig().training
-    assert read_yaml(StudyConfig, write("")) == StudyConfig()
+    rest = config.run.training.model_copy(update={"learning_rate": 0.01, "scale": (0.5, 2.0)})
+    assert rest == RunConfig().training
+    camvid = "run: {data: {name: camvid}}"
+    assert read_yaml(StudyConfig, write(camvid)) == StudyConfig(run=RunConfig(data=DataConfig(name="camvid")))
 
 
 def test_a_file_leaves_a_default_where_it_says_nothing(write):
@@ -100,94 +105,20 @@ def test_a_long_value_is_shortened(write):
     assert len(line) < 160
 
 
-def test_options_without_a_file():
-    config = parse(StudyConfig, ["--seeds", "1", "2", "--run.training.scale", "1", "1.5"], "x")
-    assert config == StudyConfig(seeds=(1, 2), run=config.run)
-    assert config.run.training.scale == (1.0, 1.5)
-    assert parse(StudyConfig, [], "x") == StudyConfig()
-    flags = parse(StudyConfig, ["--supervised", "--run.training.no-channels-last"], "x")
-    assert (flags.supervised, flags.run.training.channels_last) == (True, False)
+def test_generated_scenes_start_from_their_preset(write):
+    preset = read_preset(RunConfig, "synthetic")
+    assert read_yaml(StudyConfig, write("")).run == preset
+    assert read_yaml(RunConfig, write("seed: 3")) == preset.model_copy(update={"seed": 3})
+    # What a file says wins, and a budget that it does not say follows the number of regions.
+    config = read_yaml(RunConfig, write("regions: {size: 32}\ntraining: {crop: 64}"))
+    assert (config.training.crop, config.training.iterations) == (64, preset.training.iterations)
+    assert (config.budget.initial, config.budget.rounds) == (25, (38, 88))
+    assert read_yaml(RunConfig, write("budget: {initial: 7}")).budget == BudgetConfig(initial=7, rounds=(150, 350))
 
 
-def test_every_value_of_a_default_survives_the_command_line():
-    default = RunConfig(name="n", tracking="http://x", model=ModelConfig(atrous_rates=(1, 2)))
-    assert parse(RunConfig, [], "x", default=default) == default
-    assert parse(RunConfig, ["--seed", "3"], "x", default=default) == default.model_copy(update={"seed": 3})
-
-
-@pytest.mark.parametrize("form", ["apart", "joined"])
-def test_the_command_line_wins_over_the_file(write, form):
-    path = write("name: filed\nseeds: [7]\nrun: {regions: {size: 8}, model: {channels: 8}}")
-    option = ["--config", path] if form == "apart" else [f"--config={path}"]
-    for args in ([*option, "--run.regions.size", "16"], ["--run.regions.size", "16", *option]):
-        config = parse(StudyConfig, args, "x")
-        assert (config.name, config.seeds, config.run.regions.size, config.run.model.channels) == ("filed", (7,), 16, 8)
-
-
-def test_a_later_file_wins_over_an_earlier_one(write, monkeypatch, tmp_path):
-    write("name: one\nrun: {regions: {size: 8}, model: {channels: 8}}", "one.yaml")
-    write("run: {regions: {size: 24}}", "two.yaml")
-    monkeypatch.chdir(tmp_path)
-    config = parse(StudyConfig, ["--config", "one.yaml", "--config=two.yaml"], "x")
-    assert (config.name, config.run.regions.size, config.run.model.channels) == ("one", 24, 8)
-
-
-@pytest.mark.parametrize("args", [["--config"], ["--config="], ["--config", "--name", "x"]])
-def test_config_without_a_file(args):
-    with pytest.raises(ConfigError, match=r"--config: give the path of a YAML file"):
-        parse(StudyConfig, args, "x")
-
-
-@pytest.mark.parametrize(
-    ("args", "lines"),
-    [
-        (["--run.training.iterations", "-3"], ["run.training.iterations: Input should be greater than 0 (got -3)"]),
-        (["--run.budget.rounds", "5", "0"], ["run.budget.rounds.1: Input should be greater than 0 (got 0)"]),
-        (["--seeds"], ["strategies and seeds must each name at least one value"]),
-        (
-            ["--run.seed", "-1", "--run.training.momentum", "2"],
-            ["run.training.momentum: Input should be less than 1 (got 2.0)",
-             "run.seed: Input should be greater than or equal to 0 (got -1)"],
-        ),
-    ],
-)  # fmt: skip
-def test_options_out_of_range_are_one_line_each(args, lines, capsys):
-    with pytest.raises(ConfigError) as caught:
-        parse(StudyConfig, args, "x")
-    assert str(caught.value).splitlines() == lines
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("args", "text"),
-    [
-        (["--run.training.iteration", "3"], "--run.training.iterations"),
-        (["--run.seed", "abc"], "--run.seed"),
-        (["--run.compute.device", "gpu"], "cuda"),
-    ],
-)
-def test_options_that_cannot_be_read_are_told_by_name(args, text, capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse(StudyConfig, args, "x")
-    assert caught.value.code == 2
-    assert text in capsys.readouterr().err
-
-
-def test_help_names_every_option_with_its_text_and_default(capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse(StudyConfig, ["--help"], "raylab study", "A grid of runs.")
-    assert caught.value.code == 0
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for part in (
-        "usage: raylab study",
-        "A grid of runs.",
-        "--config FILE.yaml reads any of these options from a file.",
-        "--run.training.iterations {None}|INT Optimiser steps a round",
-        "--run.budget.rounds [INT [INT ...]]",
-        "(default: 1000 2000 4000 8000 16000)",
-        "Street scenes drawn by a seeded generator.",
-    ):
-        assert part in text
+def test_of_another_data_set_nothing_comes_from_generated_scenes(write):
+    config = read_yaml(RunConfig, write("data: {name: camvid}\nseed: 3"))
+    assert config == RunConfig(data=DataConfig(name="camvid"), seed=3)
 
 
 def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):

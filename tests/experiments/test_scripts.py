@@ -13,7 +13,7 @@ import pytest
 import reproduce_paper
 from reproduce_paper import PARTS, ReproducePaper, paper_studies
 
-from raylab.config.load import parse
+from raylab.config.options import parse
 from raylab.errors import ConfigError, StoreError
 from raylab.experiment import Experiment, studies
 from raylab.launch import launch

@@ -12,7 +12,9 @@ from PIL import Image
 
 from raylab import __version__
 from raylab.acquisition import STRATEGIES
-from raylab.cli import COMMANDS, _study_of, main
+from raylab.cli import COMMANDS, main
+from raylab.cli.about import without_secrets
+from raylab.cli.studies import study_of
 from raylab.config import StrategyConfig, StudyConfig
 from raylab.files import Folder
 from raylab.runs import RunStore
@@ -82,22 +84,43 @@ def plan_of(root: Path) -> list[str]:
 
 def test_help_lists_every_command_with_its_first_line(capsys):
     text = help_of(capsys, "--help")
-    assert text == help_of(capsys, "-h")
+    assert text == help_of(capsys, "-h") == help_of(capsys, "help")
     for name, command in COMMANDS.items():
-        assert f"  {name:<12}{command.__doc__.splitlines()[0]}\n" in text
+        assert f"  {name:<12}{command.summary}\n" in text
     assert set(COMMANDS) == {
-        "run", "study", "plan", "report", "status", "sync", "check", "pack", "datasets", "strategies",
-        "select", "replay",
+        "demo", "run", "study", "plan", "experiment", "report", "status", "sync", "check", "pack", "datasets",
+        "strategies", "select", "replay", "info",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.options is not None])
 def test_help_of_a_command(name, capsys):
     text = help_of(capsys, name, "--help")
+    assert text == help_of(capsys, "help", name)
     assert text.startswith(f"usage: raylab {name} [-h]")
-    assert COMMANDS[name].__doc__.splitlines()[0][:60] in text
+    assert COMMANDS[name].summary in text
     assert all(len(line) <= 120 for line in text.splitlines())
-    assert "section" not in text  # help stands alone
+
+
+def test_help_of_a_study_is_what_people_need_first_and_the_rest_on_request(capsys):
+    text = help_of(capsys, "study", "--help")
+    assert text.count("\n  --") <= 20
+    for flag in ("--strategies", "--seeds", "--run.data.name", "--run.data.root", "--run.budget.rounds", "--preset"):
+        assert f"  {flag} " in text
+    assert "--run.training.momentum" not in text
+    section = help_of(capsys, "study", "--help", "training")
+    assert section == help_of(capsys, "help", "study", "training") == help_of(capsys, "study", "--help", "run.training")
+    assert "--run.training.momentum" in section
+    assert "--strategies" not in section
+    assert "--run.data.synthetic.seed" in help_of(capsys, "study", "--help", "data")
+    every = help_of(capsys, "study", "--help-all")
+    assert all(f"  {flag} " in every for flag in ("--run.training.momentum", "--run.compute.threads", "--paper"))
+    assert "\nrun.training:\n" in every
+
+
+def test_help_of_a_section_nobody_knows(fails):
+    (line,) = fails("study", "--help", "trainning")
+    assert line.startswith("--help: no section 'trainning' of raylab study; did you mean 'training'?; there are run, ")
 
 
 def test_without_a_command_the_help_comes_with_status_2(capsys):
@@ -107,18 +130,63 @@ def test_without_a_command_the_help_comes_with_status_2(capsys):
     assert "usage: raylab COMMAND" in capsys.readouterr().out
 
 
+def as_a_program(*args: str, **options) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "raylab", *args]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300, check=False, **options)
+
+
 def test_as_a_program():
     """From a shell: exit status and streams, and no traceback."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-m", "raylab.cli", "stdy"], capture_output=True, text=True, env=env, timeout=300, check=False
-    )
+    done = as_a_program("stdy")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: unknown command 'stdy'; did you mean 'study'?; raylab --help lists them\n"
 
 
+def test_a_reader_that_goes_away_meets_no_traceback():
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    script = f"{shlex.quote(sys.executable)} -m raylab study --help-all | head -n 1"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=env, timeout=300, check=False)
+    assert (done.stdout, done.stderr) == ("usage: raylab study [-h] [OPTIONS]\n", "")
+
+
 def test_version(capsys):
-    assert out_of(capsys, "--version") == f"raylab {__version__}\n"
+    lines = out_of(capsys, "--version").splitlines()
+    assert lines[0] == f"raylab {__version__}"
+    assert [line.split()[0] for line in lines] == ["raylab", "python", "ray", "torch", "mlflow"]
+    assert all(line.split()[1][0].isdigit() for line in lines)
+
+
+def test_info_tells_the_machine_and_no_secret(capsys, monkeypatch, tmp_path):
+    Folder(str(tmp_path)).write_json("studies/mine/study.json", {"config": StudyConfig().model_dump(mode="json")})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://someone:hunter2@mlflow.example/x?token=hunter2")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    text = out_of(capsys, "info", "--storage", str(tmp_path))
+    for part in (
+        f"raylab {__version__}\n",
+        "CPUs: ",
+        "memory: ",
+        "GPUs: ",
+        "selection: on ",
+        "numpy ",
+        "  mine: 0 of 3",
+    ):
+        assert part in text
+    assert "MLFLOW_TRACKING_URI=https://...@mlflow.example/x?token=...\n" in text
+    assert "AWS_SECRET_ACCESS_KEY is set\n" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("s3://key:secret@bucket/x", "s3://...@bucket/x"),
+        ("s3://b/x?endpoint_override=h:9&access_key=k", "s3://b/x?endpoint_override=...&access_key=..."),
+        ("/data/a=b", "/data/a=b"),
+    ],
+)
+def test_secrets_of_a_uri(text, told):
+    assert without_secrets(text) == told
 
 
 def test_strategies_prints_the_table(capsys):
@@ -134,12 +202,30 @@ def test_strategies_prints_the_table(capsys):
     ]
 
 
-def test_commands_without_that_option_exit_with_2(capsys):
-    for args in (["strategies", "x"], ["report", "a", "b"], ["status", "--storag", "x"]):
-        with pytest.raises(SystemExit) as caught:
-            main(args)
-        assert caught.value.code == 2
-        assert "Unrecognized options" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["strategies", "x"], "'x' is not expected here; raylab strategies --help lists the options"),
+        (["report", "a", "b"], "'b' is not expected here"),
+        (["status", "--storag", "x"], "unknown option --storag; did you mean '--storage'?"),
+        (["plan", "--run.sed", "3"], "unknown option --run.sed; did you mean '--run.seed'?"),
+        (["plan", "--seed", "3"], "unknown option --seed; did you mean '--seeds'?"),
+        (["plan", "--data.root", "x"], "unknown option --data.root; did you mean '--run.data.root'?"),
+        (["plan", "--run.seed", "abc"], "run.seed: Input should be a valid integer"),
+        (["plan", "--run.seed"], "--run.seed: expected one argument; raylab plan --help lists the options"),
+        (["plan", "--run.data.name", "camvit"], "data.name: no data set 'camvit'; did you mean 'camvid'?"),
+        (["plan", "--run.compute.device", "gpu"], "run.compute.device: Input should be 'auto', 'cpu' or 'cuda'"),
+        (["plan", "--run.training.scale", "1"], "--run.training.scale: expected 2 arguments"),
+        (["select", "table.parquet"], "count: is not given"),
+        (["select", "--count", "3"], "regions: is not given"),
+        (["replay"], "name: is not given"),
+        (["experiment", "ablation-tua"], "no experiment 'ablation-tua'; did you mean 'ablation_tau'?"),
+        (["--print-completion", "fish"], "--print-completion: name one shell of bash, zsh, tcsh"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(fails, args, line):
+    (found,) = fails(*args)
+    assert found.startswith(line)
 
 
 # plan, check, status
@@ -153,6 +239,23 @@ def test_plan_of_a_study(capsys):
     assert lines["iterations"] == "at most 56 (224 crops)"
 
 
+def test_plan_without_an_option_is_a_study_that_ends_in_minutes(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = out_of(capsys, "plan")
+    assert text == out_of(capsys, "demo", "--plan").replace("study demo: ", "study study: ")
+    assert "labelled by a run  600 regions\n" in text
+    assert "iterations         at most 1,050 (8,400 crops)\n" in text
+    half = out_of(capsys, "plan", "--run.data.synthetic.train-images", "32")
+    assert "labelled by a run  300 regions\n" in half
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_given_with_generated_scenes_is_refused(fails, folder):
+    line = "data.root: synthetic is generated and lies nowhere; leave the root out"
+    assert fails("plan", "--run.data.root", str(folder))[0].startswith(line)
+    assert fails("check", "--root", str(folder))[0].startswith(line)
+
+
 def test_plan_of_a_file_leaves_nothing_behind(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.yaml").write_text("seeds: [0, 1, 2]\n")
@@ -162,10 +265,10 @@ def test_plan_of_a_file_leaves_nothing_behind(capsys, tmp_path, monkeypatch):
 
 def test_a_run_is_a_study_of_one():
     config = tiny_run().model_copy(update={"strategy": StrategyConfig(name="entropy+spatial", tau=48.5), "seed": 3})
-    study = _study_of(config)
+    study = study_of(config)
     assert study.runs() == [config]
     assert study.name == config.label
-    assert _study_of(config.model_copy(update={"name": "mine"})).name == "mine"
+    assert study_of(config.model_copy(update={"name": "mine"})).name == "mine"
 
 
 def test_check_of_a_folder_without_a_fault(capsys, folder):
@@ -269,7 +372,7 @@ def test_a_budget_beyond_the_pool(fails, folder):
         (["--run.name", "x"], "run.name: has no effect in a study"),
         (["--name", "a/b"], "name: 'a/b' cannot be the name of a folder"),
         (["--name", ".."], "name: '..' cannot be the name of a folder"),
-        (["--config"], "--config: give the path of a YAML file"),
+        (["--config"], "--config: expected one argument"),
         (["--config", "/no/such.yaml"], "/no/such.yaml: no such file"),
     ],
 )

@@ -1,0 +1,92 @@
+"""Commands about data sets, strategies and single selections: no training, no Ray."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from raylab.config import DataConfig, RunConfig, StrategyConfig, parse_strategy
+from raylab.config.load import absolute_paths
+from raylab.config.options import Positional, Repeated
+from raylab.config.sections import Frozen
+from raylab.errors import DataError
+
+
+class PackOptions(DataConfig):
+    """A data set, and where it goes."""
+
+    output: str
+    """Folder or URI (s3://, gs://) that the packed set is written to."""
+
+
+class NoOptions(Frozen):
+    """Nothing to choose."""
+
+
+class SelectOptions(Frozen):
+    """A region table, what is labelled of it, and how to select."""
+
+    regions: Annotated[str, Positional("REGIONS")]
+    """Region table: a Parquet file's path or URI."""
+    count: int
+    """Regions to select."""
+    labelled: Annotated[tuple[str, ...], Repeated()] = ()
+    """Regions labelled so far: Parquet with a column region_id, such as a ledger, or a text with one id a line. May be
+    given several times."""
+    strategy: str = StrategyConfig().name
+    """A strategy's name, with changes if wanted: `entropy+spatial,tau=64`."""
+    seed: int = RunConfig().seed
+    """Of regions drawn at random."""
+    output: str | None = None
+    """Parquet file that all picks are written to (path or URI), as rows of a ledger."""
+
+
+def check(config: DataConfig) -> None:
+    """Every problem of a data set's files, all at once."""
+    from raylab.data import find_problems, open_dataset
+
+    config = absolute_paths(config)
+    if problems := find_problems(config):
+        raise DataError(problems)
+    dataset = open_dataset(config)
+    sizes = {split: len(dataset.image_names(split)) for split in ("train", "val")}  # type: ignore[arg-type]
+    print(f"{config.name}: {sizes['train']} training and {sizes['val']} validation images, no problems")
+
+
+def pack(options: PackOptions) -> None:
+    """A data set as Parquet shards in a folder or at a URI, which every command takes as the data set's root."""
+    from raylab.data.pack import pack_config
+
+    print(pack_config(options, options.output, tell=print))
+
+
+def datasets(options: NoOptions) -> None:
+    """The data sets: their images, sizes and classes, and where their files lie below the root."""
+    from raylab.data import DATASETS
+
+    print(f"{'data set':<12} {'train':>6} {'val':>6} {'size':>10} {'classes':>7}  what and where")
+    for name, row in DATASETS.items():
+        train = val = size = ""
+        if row.nominal is not None:
+            train, val = str(row.nominal.train_images["train"]), str(row.nominal.val_images)
+            size = f"{row.nominal.width}x{row.nominal.height}"
+        classes = "" if row.classes is None else str(len(row.classes))
+        print(f"{name:<12} {train:>6} {val:>6} {size:>10} {classes:>7}  {row.about}")
+
+
+def strategies(options: NoOptions) -> None:
+    """The acquisition strategies: their weights, distances and set functions."""
+    from raylab.acquisition import STRATEGIES
+
+    print(f"{'strategy':<32} {'lambda_u':>8} {'lambda_f':>8} {'lambda_s':>8} {'random':>7}  distance   set function")
+    for name, row in STRATEGIES.items():
+        weights = f"{row.uncertainty:8g} {row.feature:8g} {row.spatial:8g} {row.random:7g}"
+        print(f"{name:<32} {weights}  {row.distance:<10} {row.set_function}")
+
+
+def select(options: SelectOptions) -> None:
+    """The next regions by a region table and a labelled list, with every term: no training, no Ray."""
+    from raylab.selection.files import select_to_file
+
+    acquisition = parse_strategy(options.strategy).acquisition()
+    lines = select_to_file(options.regions, options.labelled, acquisition, options.count, options.seed, options.output)
+    print("\n".join(lines))

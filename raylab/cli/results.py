@@ -1,0 +1,116 @@
+"""Commands that ask about what lies under a storage root."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+from raylab.config import RunConfig, StudyConfig
+from raylab.config.options import Positional
+from raylab.config.sections import Frozen, NonNegative
+from raylab.errors import StoreError, TrackingError
+
+if TYPE_CHECKING:
+    from raylab.files import Folder
+
+
+class StudyOptions(Frozen):
+    """A study that was begun."""
+
+    name: Annotated[str, Positional("STUDY")] = StudyConfig().name
+    """Name of the study; of a run of its own, the name it was given or its folder's."""
+    storage: str = RunConfig().storage
+    """Folder or URI under which its results lie (its `run.storage`)."""
+
+
+class ReplayOptions(StudyOptions):
+    """A study or run that was begun, and a round of it."""
+
+    name: Annotated[str, Positional("STUDY|RUN")]
+    """Name of a study, or of one run as `raylab status` lists it."""
+    round: NonNegative | None = None
+    """The one round to compare; when not given, all."""
+
+
+class SyncOptions(Frozen):
+    """Studies that were begun, and where MLflow is."""
+
+    names: Annotated[tuple[str, ...], Positional("STUDY")] = ()
+    """Names of studies; when not given, all under the storage root."""
+    storage: str = RunConfig().storage
+    """Folder or URI under which their results lie (their `run.storage`)."""
+    tracking: str | None = None
+    """MLflow tracking URI; when not given, each study's, else MLFLOW_TRACKING_URI, else an SQLite file under the
+    storage root."""
+    experiment: str | None = None
+    """MLflow experiment; when not given, each study's."""
+
+
+def report(options: StudyOptions) -> None:
+    """Curves, tables and overlays of a study, as one HTML page."""
+    from raylab.files import Folder
+    from raylab.report import format_table, read_study, write_report
+    from raylab.tracking import tracking_for, ui_command
+
+    store = Folder(options.storage, create=False)
+    found = read_study(store, options.name)
+    hint = None
+    with suppress(TrackingError):  # of a remote storage root whose server is not named here
+        hint = ui_command(tracking_for(found.config.run.tracking, store))
+    print(format_table(found))
+    print("Report: ", write_report(store, options.name, hint))
+
+
+def status(options: StudyOptions) -> None:
+    """How far the runs of a study are: rounds done, and the mIoU of the last one."""
+    from raylab.files import Folder
+    from raylab.runs import RunStore
+    from raylab.runs.studies import study_config
+
+    store = Folder(options.storage, create=False)
+    for run_config in study_config(store, options.name).runs():
+        run_store = RunStore(store, run_config)
+        done, total = run_store.done_rounds(), len(run_config.budget.rounds) + 1
+        last = run_store.round(done - 1).record("train") if done else None
+        score = f"mIoU {100 * last['miou']:6.2f} %" if last else ""
+        print(f"{run_config.label:<60} {done}/{total} rounds  {score}".rstrip())
+
+
+def sync(options: SyncOptions) -> None:
+    """Send to MLflow what it does not have of studies; safe to repeat."""
+    from raylab.files import Folder
+    from raylab.runs.studies import study_config, study_path
+    from raylab.tracking import catch_up
+
+    store = Folder(options.storage, create=False)
+    found = options.names or [name for name in store.list("studies") if store.exists(study_path(name))]
+    # With no study there, this one's error says what is.
+    configs = [study_config(store, name) for name in found or [StudyConfig().name]]
+    catch_up(store, configs, options.tracking, options.experiment)
+
+
+def replay(options: ReplayOptions) -> None:
+    """The picks of past rounds, computed again from what is stored and compared with the ledger."""
+    from raylab.files import Folder
+    from raylab.pool import known_regions
+    from raylab.runs.replay import replay_runs
+
+    store = Folder(options.storage, create=False)
+    if not replay_runs(store, _runs_named(store, options.name), options.round, print, known_regions):
+        raise SystemExit(1)
+
+
+def _runs_named(store: Folder, name: str) -> list[RunConfig]:
+    """The runs of a study, or the one run of that name in any study.
+
+    Raises:
+        StoreError: there is neither.
+    """
+    from raylab.runs.studies import study_config
+
+    studies = store.list("studies")
+    for other in studies if name not in studies else ():
+        with suppress(StoreError):  # of a study that is not asked about
+            if one := [run for run in study_config(store, other).runs() if run.label == name]:
+                return one
+    return study_config(store, name).runs()

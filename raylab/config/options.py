@@ -1,0 +1,405 @@
+"""The command line: options made from a configuration's fields, read, refused in one line and explained.
+
+Every leaf of a configuration is one option, named by its way through the sections (`--run.training.epochs`). argparse
+splits the line into words; what a word may be is for the configuration itself to say, so that a wrong value has one
+message whether it stands in a file or on the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from raylab.config import RunConfig, StudyConfig
+from raylab.config.load import Layer, presets, read_layers, takes_presets
+from raylab.errors import ConfigError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+FIRST: dict[type[BaseModel], tuple[str, ...]] = {
+    RunConfig: (
+        "name", "data.name", "data.root", "strategy.name", "seed", "regions.size", "budget.initial", "budget.rounds",
+        "model.backbone", "training.iterations", "compute.workers", "compute.device", "storage", "tracking",
+    ),
+    StudyConfig: (
+        "name", "run.data.name", "run.data.root", "strategies", "seeds", "run.regions.size", "run.budget.initial",
+        "run.budget.rounds", "run.model.backbone", "run.training.iterations", "supervised", "run.compute.workers",
+        "run.compute.device", "run.storage", "run.tracking",
+    ),
+}  # fmt: skip
+"""Options that people need first, in the order of the short help; the others are told on request."""
+_RUN = "run."
+_HELP = ("-h", "--help", "--help-all")
+
+
+@dataclass(frozen=True)
+class Positional:
+    """Marks a field that is given by its place on the command line.
+
+    Attributes:
+        metavar: what the help calls it.
+    """
+
+    metavar: str
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Marks a field that gains one value each time its option is given."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A leaf of a configuration.
+
+    Attributes:
+        path: its way through the sections, such as `run.training.epochs`.
+        field: of the model.
+        default: its value where it is not given.
+    """
+
+    path: str
+    field: FieldInfo
+    default: Any
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return "--" + self.path.replace("_", "-")
+
+    @property
+    def off(self) -> str:
+        """The name that sets a switch to False."""
+        section, dot, name = self.path.rpartition(".")
+        return f"--{section}{dot}no-{name}".replace("_", "-")
+
+    @property
+    def section(self) -> str:
+        """The dotted name of its section; empty at the top."""
+        return self.path.rpartition(".")[0]
+
+    @property
+    def short(self) -> str:
+        """Its path below the run."""
+        return self.path.removeprefix(_RUN)
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """The types it may have, `None` left out."""
+        return tuple(kind for kind in _parts(self.field.annotation) if kind is not NoneType)
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is True or False."""
+        return self.kinds == (bool,)
+
+    @property
+    def several(self) -> int | Literal["*"] | None:
+        """How many words it takes: a number, any number, or None for one."""
+        kind = self.kinds[0]
+        if get_origin(kind) is not tuple:
+            return None
+        return "*" if Ellipsis in get_args(kind) else len(get_args(kind))
+
+    @property
+    def metavar(self) -> str:
+        """What the help calls its value."""
+        return "|".join(_metavar(_element(kind)) for kind in self.kinds)
+
+    @property
+    def choices(self) -> list[str]:
+        """The words it may be; empty where it may be any."""
+        return [str(value) for kind in self.kinds if get_origin(kind) is Literal for value in get_args(kind)]
+
+    @property
+    def help(self) -> str:
+        """Its description and its default."""
+        default = self.default
+        if isinstance(default, tuple):
+            default = " ".join(str(value) for value in default)
+        known = [] if default in (None, "") or self.field.is_required() else [f"(default: {default})"]
+        return " ".join([*(self.field.description or "").split(), *known])
+
+    def value(self, words: Any) -> Any:
+        """What the words of the command line say, as far as it can be told without the configuration's own checks."""
+        if isinstance(words, list):
+            return [self.value(word) for word in words]
+        if words == "None" and NoneType in _parts(self.field.annotation):
+            return None
+        for kind in self.kinds:
+            for known in get_args(kind) if get_origin(kind) is Literal else ():
+                if words == str(known):
+                    return known
+            if _element(kind) in (int, float):
+                with suppress(ValueError):
+                    return _element(kind)(words)
+        return words
+
+    def marked(self, marker: type) -> Any:
+        """The marker of that type that the field carries, or None."""
+        return next((found for found in self.field.metadata if isinstance(found, marker)), None)
+
+
+def parse(
+    model: type[Model], args: Sequence[str], prog: str, description: str | None = None, default: Model | None = None
+) -> Model:
+    """Read options, those of the command line in place of those of `--config FILE.yaml` and `--preset NAME`.
+
+    Both may be given several times; a later one wins over an earlier one.
+
+    Args:
+        model: the configuration to make.
+        args: the command line after the command.
+        prog: name shown in the help.
+        description: shown in the help.
+        default: values where neither file nor command line names one.
+
+    Raises:
+        ConfigError: an option or a key is unknown (the nearest known one is named), or a value does not fit.
+        SystemExit: with 0 after --help.
+    """
+    if any(arg in _HELP for arg in args):
+        print(help_text(model, args, prog, description, default))
+        raise SystemExit(0)
+    parser = parser_of(model, prog, description, default)
+    given, unknown = parser.parse_known_args([_hyphens(arg) for arg in args])
+    if unknown:
+        raise ConfigError(_unknown(unknown[0], model, prog))
+    values = vars(given)
+    layers = values.pop("layers", [])
+    return read_layers(model, layers, _nested(model, values), default)
+
+
+def options_of(model: type[BaseModel], default: BaseModel | None = None, section: str = "") -> Iterator[Option]:
+    """Every leaf of a configuration, top first.
+
+    Args:
+        model: of the configuration.
+        default: its values where nothing is given; None takes the model's.
+        section: where the model lies in the whole.
+    """
+    inner = []
+    for name, field in model.model_fields.items():
+        value = field.get_default(call_default_factory=True) if default is None else getattr(default, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            inner.append((field.annotation, value, f"{section}{name}."))
+        else:
+            yield Option(f"{section}{name}", field, value)
+    for kind, value, path in inner:
+        yield from options_of(kind, value, path)
+
+
+def parser_of(
+    model: type[BaseModel],
+    prog: str,
+    description: str | None = None,
+    default: BaseModel | None = None,
+    shown: Sequence[str] | None = None,
+) -> argparse.ArgumentParser:
+    """The parser of a configuration's options.
+
+    Args:
+        model: of the configuration.
+        prog: name of the command.
+        description: shown in the help.
+        default: values where nothing is given.
+        shown: paths of the options that the help tells; None tells all.
+    """
+    every = list(options_of(model, default))
+    positional = [option for option in every if option.marked(Positional)]
+    usage = " ".join([prog, "[-h] [OPTIONS]", *(_usage(option) for option in positional)])
+    parser = _Parser(
+        prog=prog, usage=usage, description=description, add_help=False, allow_abbrev=False, formatter_class=_Help
+    )
+    groups = {"": parser.add_argument_group("options")}
+    groups[""].add_argument("--help", nargs="*", metavar="SECTION", help="show this, or the options of some sections")
+    if len({option.section for option in every}) > 1:
+        groups[""].add_argument("--help-all", action="store_true", help="show every option")
+    groups[""].add_argument(
+        "--config", metavar="FILE", action=_AddLayer, help="read any of these options from a YAML file"
+    )
+    if takes_presets(model):
+        text = f"start from settings that raylab brings: {', '.join(presets())}"
+        groups[""].add_argument("--preset", metavar="NAME", action=_AddLayer, help=text)
+    descriptions = dict(_sections(model))
+    order = {path: place for place, path in enumerate(shown or ())}
+    for option in sorted(every, key=lambda option: order.get(option.path, 0)):
+        section = option.section if shown is None else ""
+        if section not in groups:
+            groups[section] = parser.add_argument_group(section, descriptions[section])
+        _add(groups[section], option, shown is None or option.path in shown)
+    return parser
+
+
+def help_text(
+    model: type[BaseModel], args: Sequence[str], prog: str, description: str | None, default: BaseModel | None = None
+) -> str:
+    """The help that a command line asks for: the options needed first, some sections, or all.
+
+    Args:
+        model: of the configuration.
+        args: the command line, with `--help [SECTION ...]` or `--help-all`.
+        prog: name of the command.
+        description: of the command.
+        default: values where nothing is given.
+
+    Raises:
+        ConfigError: a section is unknown.
+    """
+    if not any(field.is_required() for field in model.model_fields.values()):
+        default = read_layers(model, [], {}, default)
+    every = list(options_of(model, default))
+    sections = {name.removeprefix(_RUN): name for name, _ in _sections(model)}
+    wanted = [word for word in args[max(args.index(arg) for arg in _HELP if arg in args) + 1 :] if word[:1] != "-"]
+    for word in wanted:
+        if word not in sections and word not in sections.values():
+            known = f"; there are {', '.join(sections)}" if sections else ", which has no sections"
+            raise ConfigError(f"--help: no section {word!r} of {prog}{nearest(word, sections)}{known}")
+    if wanted:
+        names = [sections.get(word, word) for word in wanted]
+        chosen = [o for o in every if any(f"{o.section}.".startswith(f"{name}.") for name in names)]
+    elif "--help-all" in args or not sections:
+        return parser_of(model, prog, description, default).format_help()
+    else:
+        chosen = first_options(model, every)
+    parser = parser_of(model, prog, description, default, [option.path for option in chosen])
+    text = f"{len(every) - len(chosen)} more options: --help-all, or --help SECTION: {', '.join(sections)}"
+    parser.epilog = textwrap.fill(text, _width())
+    return parser.format_help()
+
+
+def first_options(model: type[BaseModel], every: Sequence[Option]) -> list[Option]:
+    """The options of the short help, in its order: those of `FIRST`, or of another command those of its own."""
+    own = {option.path: option for option in every if not option.section}
+    first = FIRST.get(model, tuple(own))
+    found = {option.path: option for option in every}
+    return [found[path] for path in first]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the user reads."""
+        raise ConfigError(f"{message.removeprefix('argument ')}; {self.prog} --help lists the options")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """At most 100 columns, descriptions as they were written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=_width())
+
+
+def _width() -> int:
+    return min(100, shutil.get_terminal_size().columns)
+
+
+class _AddLayer(argparse.Action):
+    """Collects `--config` and `--preset` in the order in which they were given."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Add one."""
+        if not values:
+            parser.error(f"{option_string}: expected one argument")
+        namespace.layers = [*getattr(namespace, "layers", []), Layer(option_string or "", values)]
+
+
+class _Switch(argparse.Action):
+    """Sets True by one name and False by the other."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Set it."""
+        setattr(namespace, self.dest, option_string == self.option_strings[0])
+
+
+def _add(group: Any, option: Option, shown: bool) -> None:
+    text = option.help.replace("%", "%%") if shown else argparse.SUPPRESS
+    common = {"dest": option.path, "default": argparse.SUPPRESS, "help": text}
+    if positional := option.marked(Positional):
+        # Whether it may be missing is for the configuration to say: a file can give it.
+        nargs = option.several or "?"
+        common.pop("dest")
+        group.add_argument(option.path, nargs=nargs, metavar=positional.metavar, **common)
+    elif option.is_switch:
+        group.add_argument(option.flag, option.off, action=_Switch, nargs=0, **common)
+    elif option.marked(Repeated):
+        group.add_argument(option.flag, action="append", metavar=option.metavar, **common)
+    else:
+        group.add_argument(option.flag, nargs=option.several, metavar=option.metavar, **common)
+
+
+def _usage(option: Option) -> str:
+    word = option.marked(Positional).metavar
+    if option.several:
+        return f"[{word} ...]"
+    return str(word) if option.field.is_required() else f"[{word}]"
+
+
+def _sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted name and the first line of the description of every section."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield f"{path}{name}", (field.annotation.__doc__ or "").strip().splitlines()[0]
+            yield from _sections(field.annotation, f"{path}{name}.")
+
+
+def _nested(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    known = {option.path: option for option in options_of(model)}
+    nested: dict[str, Any] = {}
+    for path, words in values.items():
+        if path in known:
+            *sections, name = path.split(".")
+            inner = nested
+            for section in sections:
+                inner = inner.setdefault(section, {})
+            inner[name] = words if isinstance(words, bool) else known[path].value(words)
+    return nested
+
+
+def _unknown(word: str, model: type[BaseModel], prog: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} is not expected here; {prog} --help lists the options"
+    name = word.partition("=")[0]
+    every = [option for option in options_of(model) if not option.marked(Positional)]
+    known = [*_HELP, "--config", *["--preset"] * takes_presets(model)]
+    known += [flag for option in every for flag in (option.flag, *[option.off] * option.is_switch)]
+    # A list of the study's, then a field of a section: what people mean who leave out the way to it.
+    meant = [flag for flag in known if flag == f"{name}s" or flag.endswith(f".{name.lstrip('-')}")]
+    hint = f"; did you mean {meant[0]!r}?" if meant else nearest(name, known)
+    return f"unknown option {name}{hint or f'; {prog} --help lists them'}"
+
+
+def _hyphens(arg: str) -> str:
+    """Options are found under their field's own spelling too: `--run.batch_size`."""
+    name, equals, value = arg.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}" if arg.startswith("--") else arg
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The members of a union, or the one type there is."""
+    if get_origin(kind) is Annotated:
+        return _parts(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return tuple(part for member in get_args(kind) for part in _parts(member))
+    return (kind,)
+
+
+def _element(kind: Any) -> Any:
+    """The type of one word: of a tuple, that of its members."""
+    return _parts(get_args(kind)[0])[0] if get_origin(kind) is tuple else kind
+
+
+def _metavar(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "{" + ",".join(str(value) for value in get_args(kind)) + "}"
+    return {int: "INT", float: "NUMBER", str: "TEXT"}.get(kind, getattr(kind, "__name__", "VALUE").upper())
