@@ -10,7 +10,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 .PHONY: demo test lint format docs clean
 
 demo: $(VENV)/ready
-	$(BIN)/raylab study --config experiments/demo.yaml --run.storage $(STORAGE)
+	$(BIN)/raylab demo --storage $(STORAGE)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
