@@ -117,7 +117,7 @@ def test_command(camvid_root, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == "camvid: 3 training and 2 validation images, no problems\n"
     with pytest.raises(SystemExit):
         main(["pack", *options])
-    expected = "error: output: nothing says where the packed set goes; give --output FOLDER-OR-URI\n"
+    expected = "error: output: is not given; --help says what it is\n"
     assert capsys.readouterr().err == expected
 
 
