@@ -49,7 +49,23 @@ class WeightsError(RaylabError):
 
 
 class StoreError(RaylabError):
-    """A result under the storage root is missing, incomplete or not readable."""
+    """A file is incomplete, or cannot be read or written.
+
+    Attributes:
+        reason: the cause alone, for messages that name the file in their own way.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class MissingError(StoreError):
+    """A file is not there."""
+
+
+class ExistsError(StoreError):
+    """A file that was to be written where there is none is there already."""
 
 
 class MismatchError(RaylabError):

@@ -1,84 +1,40 @@
-"""Folders on the local disk, or at any URI that pyarrow or fsspec knows (s3://, gs://, memory://).
+"""One path class for a folder on a disk and for a URI of an object store (s3://, gs://, az://, memory://).
 
-Local files are opened by the operating system itself; only what lies elsewhere goes through pyarrow.
+Object stores are reached by obstore (`raylab.object_store`). Local folders, also those named by file:// URIs, stay with
+the operating system (`raylab.disk`): obstore's local store neither waits for bytes to reach the disk nor gives file
+handles that image decoders read from, lists no links, and passes every file through its threads.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from raylab.errors import StoreError
+from raylab.disk import PARTIAL, Buffer, Disk, make_folder
+from raylab.errors import ExistsError, MissingError, StoreError
+from raylab.object_store import Address, Bucket, open_bucket, probe, split_uri
 
-_HEADER_BYTES = 64 * 1024
+Names = list[str]
 
 
-def absolute(place: str | os.PathLike[str]) -> str:
-    """A URI as it is; a local path absolute, because workers run in other folders."""
-    text = os.fspath(place)
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path or URI that means the same in any folder: local paths absolute, URIs of object stores as they are."""
+    text = os.fspath(path)
+    if text.startswith(("file:///", "file://localhost/")):
+        text = unquote(urlsplit(text).path)
     return text if "://" in text else os.path.abspath(os.path.expanduser(text))
-
-
-def open_file_system(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a folder or URI, and the path on it.
-
-    Raises:
-        OSError, ValueError, ImportError, pa.ArrowException: nothing knows the URI, or it cannot be reached.
-    """
-    if "://" not in uri:
-        return pafs.LocalFileSystem(), uri
-    try:
-        found: tuple[pafs.FileSystem, str] = pafs.FileSystem.from_uri(uri)
-        return found
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        import fsspec
-
-        fs, root = fsspec.core.url_to_fs(uri)
-        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), root
-
-
-def flush(path: str) -> None:
-    """Wait until a local file's bytes are on the disk: one moved into place before can be empty after a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_whole(fs: pafs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
-    """Write a file whole or not at all, in place of what was there.
-
-    Args:
-        fs: a put on an object store is atomic by itself; a local file is moved into place.
-        path: on it.
-        data: of the file.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    local = isinstance(fs, pafs.LocalFileSystem)
-    folder, _, name = path.rpartition("/")
-    partial = f"{folder}/.writing-{uuid4().hex[:8]}-{name}" if local else path
-    fs.create_dir(folder, recursive=True)
-    with fs.open_output_stream(partial) as file:
-        file.write(data)
-    if local:
-        flush(partial)
-        fs.move(partial, path)
 
 
 def first_line(error: BaseException) -> str:
@@ -88,14 +44,14 @@ def first_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file below a `DataFolder`; as a string it is its place.
+    """A file below a `Folder`; as a string it is its path or URI.
 
     Attributes:
         folder: that it lies in.
         path: below the folder, with forward slashes.
     """
 
-    folder: DataFolder
+    folder: Folder
     path: str
 
     shape = None
@@ -105,264 +61,250 @@ class File:
         return self.folder.uri_of(self.path)
 
     def open(self, whole: bool = True) -> IO[bytes]:
-        """Open it for reading.
-
-        Args:
-            whole: all of it will be read; otherwise only some of its beginning, which is then all that is fetched.
-
-        Raises:
-            OSError: it is missing (FileNotFoundError) or cannot be read.
-        """
-        full = self.folder.full(self.path)
-        if self.folder.local:
-            return open(full, "rb")
-        file = self.folder.fs.open_input_file(full)
-        if not whole:
-            buffered: Any = io.BufferedReader(file, _HEADER_BYTES)
-            return buffered
-        with file:
-            return io.BytesIO(file.read())
-
-
-class DataFolder:
-    """A folder whose files are read and written by their relative paths; pickles, and opens the same place again.
-
-    Args:
-        place: folder or URI.
-
-    Attributes:
-        uri: the place, absolute where it is local.
-        local: whether the operating system itself opens its files.
-
-    Raises:
-        OSError, ValueError, ImportError, pa.ArrowException: nothing knows the URI, or it cannot be reached.
-    """
-
-    def __init__(self, place: str | os.PathLike[str]) -> None:
-        self.uri = absolute(place)
-        self.fs, self.root = open_file_system(self.uri)
-        self.local = isinstance(self.fs, pafs.LocalFileSystem)
-
-    def __getstate__(self) -> str:
-        return self.uri
-
-    def __setstate__(self, uri: str) -> None:
-        self.__init__(uri)  # type: ignore[misc]
-
-    def uri_of(self, path: str = "") -> str:
-        """What to tell a person: where a relative path lies."""
-        if not path:
-            return self.uri
-        base = self.uri.partition("?")[0] if "://" in self.uri else self.uri
-        return f"{base.rstrip('/')}/{path}"
-
-    def full(self, path: str) -> str:
-        """A relative path on the file system."""
-        return f"{self.root.rstrip('/')}/{path}" if path else self.root
-
-    def below(self, path: str) -> DataFolder:
-        """The folder at a relative path."""
-        if not path:
-            return self
-        _, mark, options = self.uri.partition("?")
-        return DataFolder(f"{self.uri_of(path)}{mark}{options}" if "://" in self.uri else self.uri_of(path))
-
-    def file(self, path: str) -> File:
-        """The file at a relative path, which need not be there."""
-        return File(self, path)
-
-    def is_folder(self, path: str = "") -> bool:
-        """Whether a folder is there."""
-        if self.local:
-            return os.path.isdir(self.full(path))
-        return bool(self.fs.get_file_info(self.full(path)).type == pafs.FileType.Directory)
-
-    def is_file(self, path: str) -> bool:
-        """Whether a file is there."""
-        if self.local:
-            return os.path.isfile(self.full(path))
-        return bool(self.fs.get_file_info(self.full(path)).type == pafs.FileType.File)
-
-    def walk(self, path: str = "") -> tuple[list[str], list[OSError]]:
-        """All files below a folder, at any depth.
-
-        Returns:
-            Their paths relative to it, and the errors of folders that cannot be read.
-        """
-        if self.local:
-            errors: list[OSError] = []
-            return list(_walk_local(self.full(path), errors)), errors
-        start = len(self.full(path).strip("/")) + 1
-        try:
-            found = self.fs.get_file_info(pafs.FileSelector(self.full(path), recursive=True, allow_not_found=True))
-        except OSError as error:
-            return [], [OSError(error.errno, first_line(error), self.uri_of(path))]
-        return sorted(one.path.strip("/")[start:] for one in found if one.type == pafs.FileType.File), []
-
-    def names(self) -> list[str]:
-        """What lies directly in the folder, sorted; nothing where it is missing.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        found = self.fs.get_file_info(pafs.FileSelector(self.root, allow_not_found=True))
-        return sorted(one.base_name for one in found)
-
-    def read_bytes(self, path: str) -> bytes:
-        """A whole file.
-
-        Raises:
-            OSError: it is missing (FileNotFoundError) or cannot be read.
-        """
-        with self.file(path).open() as file:
-            return file.read()
-
-    def write_bytes(self, path: str, data: bytes | pa.Buffer) -> None:
-        """Write a file whole or not at all, in place of what was there (a put on an object store is atomic by itself).
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        write_whole(self.fs, self.full(path), data)
-
-    def delete(self, path: str) -> None:
-        """Remove a file.
-
-        Raises:
-            OSError: it is missing or cannot be removed.
-        """
-        self.fs.delete_file(self.full(path))
-
-
-def _walk_local(folder: str, errors: list[OSError]) -> Iterator[str]:
-    for where, _, files in os.walk(folder, onerror=errors.append, followlinks=True):
-        below = os.path.relpath(where, folder).replace(os.sep, "/")
-        for file in sorted(files, key=os.fsencode):
-            yield file if below == "." else f"{below}/{file}"
+        """Open it for reading; see `Folder.open`."""
+        return self.folder.open(self.path, whole)
 
 
 class Folder:
-    """Read and write files below a storage root by relative path; pickles, so that workers open the same root.
+    """A folder or URI whose files are read and written by their paths below it.
+
+    It pickles as its address, and opens the same folder again: workers get it as an argument. Files whose names begin
+    with `.writing-` are being written, or were left by a process that was killed meanwhile: no listing shows them, and
+    those older than a day are removed when their folder is written into.
 
     Args:
-        uri: a folder or URI.
-        create: make the root where it is missing; without it, asking after results leaves no empty folder behind.
+        uri: local path, or URI; options follow a question mark (see `raylab.object_store`).
+        create: it will be written to: make it where it is missing, and see whether it can be reached at all. Without
+            it nothing is asked before a file is.
+        field: of the configuration that names it, for messages.
 
     Attributes:
-        uri: the root, absolute where it is a local folder.
+        uri: of the folder; a local path is absolute.
+        root: its path on the disk or in the bucket.
+        local: the folder where it is on a disk, else None.
+
+    Raises:
+        StoreError: it is a file, the URI is not known, or (with `create`) it cannot be made or reached.
     """
 
-    def __init__(self, uri: str, create: bool = True) -> None:
-        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
-        self._open(create)
-
-    def _open(self, create: bool) -> None:
+    def __init__(self, uri: str | os.PathLike[str], create: bool = True, field: str = "storage") -> None:
+        text = absolute(uri)
+        prefix = f"{field}: " if field else ""
         try:
-            self.fs, self.root = open_file_system(self.uri)
-            kind = self.fs.get_file_info(self.root).type
-            if create and kind == pafs.FileType.NotFound:
-                self.fs.create_dir(self.root, recursive=True)
-        except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-            raise StoreError(f"storage: {self.uri} cannot be opened ({first_line(error)})") from None
-        if kind == pafs.FileType.File:
-            raise StoreError(f"storage: {self.uri} is a file; give a folder")
+            self._settle(*(split_uri(text) if "://" in text else (None, text)))
+            # A bucket is asked only by those who will write, and so meet a wrong address before time is spent.
+            kind = probe(self._address, self.root) if create and self._address else None
+            if self._address is None:
+                kind = self._files.kind(self.root)
+                if create and kind is None:
+                    make_folder(self.root)
+        except ValueError as error:
+            raise StoreError(f"{prefix}{text} cannot be opened ({first_line(error)}); correct it") from None
+        except OSError as error:
+            way_out = self._files.way_out(error)
+            raise StoreError(f"{prefix}{text} cannot be opened ({_reason(error)}); {way_out}") from None
+        if kind == "file":
+            raise StoreError(f"{prefix}{text} is a file; give a folder")
 
-    def __getstate__(self) -> str:
-        return self.uri
+    def _settle(self, address: Address | None, root: str) -> None:
+        self._address = address
+        self.root = root
+        self._files: Disk | Bucket = Disk() if address is None else open_bucket(address)
+        self.local = Path(root) if address is None else None
 
-    def __setstate__(self, uri: str) -> None:
-        self.uri = uri
-        self._open(create=False)
+    def __getstate__(self) -> tuple[Address | None, str]:
+        return self._address, self.root
 
-    def for_ray(self, path: str) -> dict[str, Any]:
-        """A folder as Ray's configurations take it; a URI's options are known to its file system only."""
-        if "?" in self.uri:
-            return {"storage_path": self._full(path), "storage_filesystem": self.fs}
-        return {"storage_path": self.uri_of(path)}
+    def __setstate__(self, state: tuple[Address | None, str]) -> None:
+        try:
+            self._settle(*state)
+        except ValueError as error:
+            raise StoreError(f"{state} cannot be opened ({first_line(error)}); correct it") from None
 
     @property
-    def local(self) -> Path | None:
-        """The root as a local folder, or None where it is none."""
-        return Path(self.root) if isinstance(self.fs, pafs.LocalFileSystem) else None
+    def uri(self) -> str:
+        """See the class."""
+        return self.uri_of("")
 
     def uri_of(self, path: str) -> str:
-        """What to tell a person: where a relative path lies."""
-        base, mark, options = self.uri.partition("?")
-        return f"{base.rstrip('/')}/{path}{mark}{options}"
+        """Path or URI of a file or folder below, by which it can be opened too; what people are told."""
+        if self._address is None:
+            return self.full(path)
+        scheme, bucket, options = self._address
+        return f"{scheme}://{bucket}/{self.full(path)}".rstrip("/") + (f"?{options}" if options else "")
+
+    def full(self, path: str) -> str:
+        """Path of a file or folder below on the disk or in the bucket."""
+        return f"{self.root.rstrip('/')}/{path}" if path and self.root else self.root or path
+
+    def below(self, path: str) -> Folder:
+        """The folder at a path below."""
+        folder = Folder.__new__(Folder)
+        folder._settle(self._address, self.full(path))
+        return folder
+
+    def file(self, path: str) -> File:
+        """The file at a path below, which need not be there."""
+        return File(self, path)
 
     def exists(self, path: str) -> bool:
-        """Whether a file or folder is there."""
-        return bool(self.fs.get_file_info(self._full(path)).type != pafs.FileType.NotFound)
+        """Whether a file or folder is there.
 
-    def list(self, path: str) -> list[str]:
-        """Names in a folder, sorted; none where the folder is missing."""
-        selector = pafs.FileSelector(self._full(path), allow_not_found=True)
-        names = (info.base_name for info in self.fs.get_file_info(selector))
-        return sorted(name for name in names if not name.startswith(".writing-"))
+        Raises:
+            StoreError: that cannot be found out.
+        """
+        with self._told(path, "read"):
+            return self._files.kind(self.full(path)) is not None
 
-    def size(self, path: str) -> int:
-        """Bytes of a file."""
-        return int(self.fs.get_file_info(self._full(path)).size or 0)
+    def is_folder(self, path: str = "") -> bool:
+        """Whether a folder is there; see `exists`. In an object store that is a path with files below it."""
+        with self._told(path, "read"):
+            return self._files.is_folder(self.full(path))
 
-    def delete(self, path: str) -> None:
-        """Remove a file or folder where it is there."""
-        kind = self.fs.get_file_info(self._full(path)).type
-        if kind == pafs.FileType.Directory:
-            self.fs.delete_dir(self._full(path))
-        elif kind == pafs.FileType.File:
-            self.fs.delete_file(self._full(path))
+    def is_file(self, path: str) -> bool:
+        """Whether a file is there; see `exists`."""
+        return self.size(path) is not None
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, None where there is none; see `exists`."""
+        with self._told(path, "read"):
+            info = self._files.info(self.full(path))
+        return None if info is None else info.size
+
+    def modified(self, path: str) -> datetime | None:
+        """When a file was written, in UTC, None where there is none; see `exists`."""
+        with self._told(path, "read"):
+            info = self._files.info(self.full(path))
+        return None if info is None else info.modified
+
+    def list(self, path: str = "") -> Names:
+        """Names of what lies directly in a folder, sorted; none where the folder is missing.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        with self._told(path, "read"):
+            return sorted(name for name in self._files.names(self.full(path)) if not name.startswith(PARTIAL))
+
+    def walk(self, path: str = "") -> tuple[Names, Names]:
+        """All files below a folder, at any depth.
+
+        Returns:
+            Their paths below that folder, sorted bytewise, and a line for each local folder that cannot be read.
+
+        Raises:
+            StoreError: an object store cannot be read.
+        """
+        with self._told(path, "read"):
+            paths, errors = self._files.walk(self.full(path))
+        found = [one for one in paths if PARTIAL not in one or not one.rpartition("/")[2].startswith(PARTIAL)]
+        lines = [f"{error.filename}: the folder cannot be read ({_reason(error)}); correct its permissions"
+                 for error in errors if not isinstance(error, FileNotFoundError)]  # fmt: skip
+        return sorted(found, key=os.fsencode), lines
+
+    def open(self, path: str, whole: bool = True) -> IO[bytes]:
+        """Open a file for reading.
+
+        Args:
+            path: below the folder.
+            whole: all of it will be read; otherwise only parts, which is then all that is fetched.
+
+        Raises:
+            OSError: it is missing (FileNotFoundError) or cannot be read, as with any file object, now or later.
+        """
+        return self._files.open(self.full(path), whole)
 
     def read_bytes(self, path: str) -> bytes:
         """A whole file.
 
         Raises:
-            StoreError: it is not there or cannot be read.
+            MissingError: it is not there.
+            StoreError: it cannot be read.
         """
-        try:
-            with self.fs.open_input_file(self._full(path)) as file:
-                return bytes(file.read())
-        except FileNotFoundError:
-            raise StoreError(f"{self.uri_of(path)} is missing") from None
-        except OSError as error:
-            raise StoreError(f"{self.uri_of(path)} cannot be read ({first_line(error)})") from None
+        with self._told(path, "read"):
+            return self._files.read(self.full(path))
 
-    def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file whole or not at all, in place of what was there.
-
-        Raises:
-            StoreError: it cannot be written.
-        """
-        try:
-            write_whole(self.fs, self._full(path), data)
-        except OSError as error:
-            raise StoreError(f"{self.uri_of(path)} cannot be written ({first_line(error)})") from None
+    def sha256(self, path: str) -> str:
+        """Hexadecimal SHA-256 of a file, read in parts; raises as `read_bytes`."""
+        with self._told(path, "read"):
+            return self._files.sha256(self.full(path))
 
     def read_json(self, path: str) -> Any:
         """A JSON file.
 
         Raises:
-            StoreError: it is missing or no JSON.
+            MissingError: it is not there.
+            StoreError: it is no JSON, or cannot be read.
         """
         try:
             return json.loads(self.read_bytes(path))
         except ValueError as error:  # no JSON, or no UTF-8
-            raise StoreError(f"{self.uri_of(path)} is no JSON ({error})") from None
-
-    def write_json(self, path: str, value: Any) -> None:
-        """Write a value as JSON, keys as given."""
-        self.write_bytes(path, (json.dumps(value) + "\n").encode())
+            raise StoreError(f"{self.uri_of(path)} is no JSON ({error})", str(error)) from None
 
     def read_table(self, path: str) -> pa.Table:
         """A Parquet file.
 
         Raises:
-            StoreError: it is missing or damaged.
+            MissingError: it is not there.
+            StoreError: it is damaged, or cannot be read.
         """
-        try:
+        content = pa.BufferReader(self.read_bytes(path))
+        with self._parquet_told(path):
             # With threads, pyarrow 25 now and then aborts a process that exits soon after.
-            return pq.read_table(pa.BufferReader(self.read_bytes(path)), use_threads=False)
-        except pa.ArrowException as error:
-            raise StoreError(f"{self.uri_of(path)} is no readable Parquet file ({first_line(error)})") from None
+            return pq.read_table(content, use_threads=False)
+
+    @contextmanager
+    def parquet(self, path: str, **options: Any) -> Iterator[pq.ParquetFile]:
+        """A Parquet file of which some row groups and columns will be read.
+
+        Args:
+            path: below the folder.
+            options: of `pyarrow.parquet.ParquetFile`.
+
+        Raises:
+            MissingError: it is not there.
+            StoreError: what the block reads of it is damaged, or cannot be read.
+        """
+        with self._told(path, "read"), self._parquet_told(path), self._files.for_arrow(self.full(path)) as file:
+            yield pq.ParquetFile(file, **options)
+
+    def write_bytes(self, path: str, data: Buffer) -> None:
+        """Write a file whole or not at all, in place of what was there.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with self._told(path, "written"):
+            self._files.write(self.full(path), data)
+
+    def create(self, path: str, data: Buffer) -> None:
+        """Write a file whole, where there is none: of several that try at once, one does.
+
+        Raises:
+            ExistsError: there is one.
+            StoreError: it cannot be written.
+        """
+        with self._told(path, "written"):
+            self._files.create(self.full(path), data)
+
+    def write_json(self, path: str, value: Any) -> None:
+        """Write a value as JSON, keys as given; raises as `write_bytes`."""
+        self.write_bytes(path, (json.dumps(value) + "\n").encode())
+
+    def write_table(self, path: str, table: pa.Table) -> None:
+        """Write a Parquet file; raises as `write_bytes`."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(path, sink.getvalue())
+
+    def delete(self, path: str) -> None:
+        """Remove a file, or a folder with all that lies in it, where it is there.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
+        with self._told(path, "removed"):
+            self._files.delete(self.full(path))
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -372,29 +314,62 @@ class Folder:
 
         Args:
             name: of what is to be done once.
+
+        Raises:
+            StoreError: the folder cannot be written to.
         """
         if self.local is None:
             yield
             return
-        folder = self.local / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / hashlib.sha256(name.encode()).hexdigest()[:16]).open("w") as file:
+        path = f".locks/{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        with self._told(path, "written"):
+            make_folder(self.full(".locks"))
+            file = open(self.full(path), "w")  # noqa: SIM115
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def write_table(self, path: str, table: pa.Table) -> None:
-        """Write a Parquet file."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        self.write_bytes(path, sink.getvalue().to_pybytes())
+    def for_ray(self, path: str) -> dict[str, Any]:
+        """A folder below, as the configurations of Ray Train and Ray Tune take it."""
+        if self._address is None or isinstance(self._files, Disk):
+            return {"storage_path": self.full(path)}
+        return {
+            "storage_path": f"{self._files.name}/{self.full(path)}",
+            "storage_filesystem": self._files.arrow(),
+        }
 
-    def _full(self, path: str) -> str:
-        return f"{self.root.rstrip('/')}/{path}".rstrip("/")
+    @contextmanager
+    def _told(self, path: str, done: str) -> Iterator[None]:
+        """Tell errors of a file in one line: which, why, and what to do."""
+        try:
+            yield
+        except FileExistsError:
+            raise ExistsError(f"{self.uri_of(path)} exists already; choose another path, or remove it") from None
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and done == "read":
+                raise MissingError(f"{self.uri_of(path)} is missing; restore it, or correct the path") from None
+            reason, way_out = _reason(error), self._files.way_out(error)
+            raise StoreError(f"{self.uri_of(path)} cannot be {done} ({reason}); {way_out}", reason) from None
+
+    @contextmanager
+    def _parquet_told(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except pa.ArrowException as error:
+            reason = first_line(error)
+            raise StoreError(f"{self.uri_of(path)} is no readable Parquet file ({reason})", reason) from None
 
 
-def open_at(place: str) -> tuple[Folder, str]:
-    """The folder that a file at a path or URI lies in, and its name there."""
-    scheme, found, path = place.partition("://")
-    path, mark, options = path.partition("?") if found else (place, "", "")
-    folder, slash, name = path.rpartition("/")
-    return Folder(f"{scheme}://{folder}{mark}{options}" if found else folder or slash or ".", create=False), name
+def _reason(error: OSError) -> str:
+    return error.strerror or first_line(error)
+
+
+def open_at(uri: str) -> tuple[Folder, str]:
+    """The folder that a file at a path or URI lies in, and its name there.
+
+    Raises:
+        StoreError: the URI is not known.
+    """
+    text, mark, options = absolute(uri).partition("?") if "://" in uri else (absolute(uri), "", "")
+    folder, _, name = text.rpartition("/")
+    return Folder(f"{folder or '/'}{mark}{options}", create=False, field=""), name

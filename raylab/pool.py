@@ -132,7 +132,7 @@ def _check(store: Folder, folder: str) -> None:
         ) from None
     for name, size in sizes.items():
         path = f"{folder}/{name}"
-        if not store.exists(path) or store.size(path) != size:
+        if store.size(path) != size:
             raise StoreError(f"{store.uri_of(path)} is not the file that was committed; {again}")
 
 

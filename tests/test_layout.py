@@ -14,6 +14,8 @@ ROOT = Path(raylab.__file__).parent
 LAYERS = (
     "errors",
     "progress",
+    "disk",
+    "object_store",
     "files",
     "acquisition",
     "config",
@@ -36,7 +38,7 @@ LAYERS = (
     "cli",
 )
 """From the ground up: a module imports from its own package and from those before it."""
-PURE = ("errors", "progress", "files", "acquisition", "config", "data", "regions", "selection", "labels", "runs")
+PURE = (*LAYERS[: LAYERS.index("config") + 1], "data", "regions", "selection", "labels", "runs")
 """Packages that import neither torch, Ray nor MLflow, so that they run anywhere."""
 RAY = (
     "training.trainer",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from raylab.data.classes import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
 from raylab.data.source import Source
-from raylab.errors import nearest
+from raylab.errors import MissingError, StoreError, nearest
 
 FILE_NAME = "dataset.yaml"
 
@@ -130,9 +130,11 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
     path = source.uri_of(FILE_NAME)
     try:
         content = yaml.safe_load(source.read_bytes(FILE_NAME).decode("utf-8"))
-    except FileNotFoundError:
+    except MissingError:
         return None, [f"{path}: the file is missing; create it with the key classes (a list of name and id)"]
-    except (OSError, UnicodeDecodeError) as error:
+    except StoreError as error:
+        return None, [str(error)]
+    except UnicodeDecodeError as error:
         return None, [f"{path}: cannot be read ({error}); save it as UTF-8 text"]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

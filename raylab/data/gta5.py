@@ -62,7 +62,7 @@ def open_gta5(source: Source, train_list: str, strict: bool) -> FileDataset:
 
 def _split_by_share(source: Source, entries: Sequence[Entry]) -> dict[Split, list[Entry]]:
     if len(entries) == 1:
-        raise DataError(f"{source.uri_of()}: one image cannot be split into train and val; add images")
+        raise DataError(f"{source.uri}: one image cannot be split into train and val; add images")
     chosen = split_by_hash([entry.name for entry in entries], VALIDATION_SHARE)
     return {
         "train": [entry for entry in entries if entry.name not in chosen],

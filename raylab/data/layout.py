@@ -139,9 +139,8 @@ def _scan(
         problems.append(f"{source.uri_of(folder)}: the folder is missing; create it or correct data.root")
         return None
     found: dict[str, str] = {}
-    files, errors = source.walk(folder)
-    problems += [f"{error.filename}: the folder cannot be read ({error.strerror}); correct its permissions"
-                 for error in errors]  # fmt: skip
+    files, unreadable = source.walk(folder)
+    problems += unreadable
     for path in files:
         below, slash, file = path.rpartition("/")
         stem, extension = os.path.splitext(file)

@@ -18,8 +18,8 @@ from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
 from raylab.data.registry import open_dataset
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
-from raylab.errors import DataError
-from raylab.files import DataFolder, absolute, first_line
+from raylab.errors import DataError, StoreError
+from raylab.files import Folder, absolute
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -50,10 +50,9 @@ def pack_config(config: DataConfig, output: str, tell: Callable[[str], None]) ->
         raise DataError(f"data.name: {config.name} is generated, there are no files to pack; choose a stored data set")
     manifest = pack_dataset(dataset, output, config.train_list, tell)
     images, mebibytes = manifest["images"], sum(one["bytes"] for one in manifest["shards"]) / 2**20
-    place = absolute(output)
     return (
         f"{config.name}: {images['train']} training and {images['val']} validation images, {mebibytes:.1f} MiB, lie in "
-        f"{place}; use it as data.root"
+        f"{absolute(output)}; use it as data.root"
     )
 
 
@@ -92,8 +91,8 @@ def pack_dataset(
         manifest = _write(dataset, sizes, ShardWriter(target, tell, shard_bytes, group_bytes, total))
         manifest |= {"name": dataset.name, "train_list": train_list}
         target.write_bytes(MANIFEST, (json.dumps(manifest) + "\n").encode())
-    except OSError as error:
-        raise DataError(f"{target.uri}: cannot be written ({first_line(error)}); choose another output") from None
+    except StoreError as error:
+        raise DataError(f"output: {error}") from None
     return manifest
 
 
@@ -126,12 +125,12 @@ def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], 
     return fingerprint.hexdigest()
 
 
-def _check_output(target: DataFolder) -> None:
-    """Refuse a place where a finished pack or something else lies."""
-    names = target.names()
+def _check_output(target: Folder) -> None:
+    """Refuse a folder where a finished pack or something else lies."""
+    names = target.list()
     if MANIFEST in names:
         raise DataError(f"{target.uri}: a packed set lies there already; use it as data.root, or choose another output")
-    if other := [name for name in names if name not in (INDEX, SHARDS) and not name.startswith(".writing-")]:
+    if other := [name for name in names if name not in (INDEX, SHARDS)]:
         raise DataError(f"{target.uri}: holds other files ({other[0]} the first); choose an empty folder as output")
 
 
@@ -171,14 +170,14 @@ def _rows(dataset: FileDataset, split: Split, sizes: NDArray[np.int32]) -> Itera
             part = range(start, min(start + _READ_TOGETHER // 2, len(names)))
             flat = [path for index in part for path in paths[index]]
             contents = list(pool.map(lambda path: _read(dataset.source, path), flat))
-            for place, index in enumerate(part):
+            for at, index in enumerate(part):
                 yield {
                     "split": split,
                     "name": names[index],
                     "image_path": paths[index][0],
-                    "image": contents[2 * place],
+                    "image": contents[2 * at],
                     "mask_path": paths[index][1],
-                    "mask": contents[2 * place + 1],
+                    "mask": contents[2 * at + 1],
                     "height": int(sizes[index, 0]),
                     "width": int(sizes[index, 1]),
                 }
@@ -187,6 +186,5 @@ def _rows(dataset: FileDataset, split: Split, sizes: NDArray[np.int32]) -> Itera
 def _read(source: Source, path: str) -> bytes:
     try:
         return source.read_bytes(path)
-    except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise DataError(f"{source.uri_of(path)}: cannot be read ({reason}); restore the file") from None
+    except StoreError as error:
+        raise DataError(str(error)) from None

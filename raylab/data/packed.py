@@ -16,19 +16,21 @@ import io
 import json
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raylab.errors import DataError
-from raylab.files import DataFolder, first_line
+from raylab.errors import DataError, MissingError, StoreError
+from raylab.files import Folder, first_line
 
 MANIFEST = "raylab-pack.json"
 INDEX = "index.parquet"
 SHARDS = "shards"
 VERSION = 1
 FIRST_SHARD = f"{SHARDS}/train-00000.parquet"
+_AGAIN = "restore it or pack again"
 
 
 @dataclass(frozen=True)
@@ -63,22 +65,22 @@ class Cell:
 
 
 class PackedFolder:
-    """The files of a packed set by the paths they had in the raw one. Pickles as its place.
+    """The files of a packed set by the paths they had in the raw one. Pickles as its folder.
 
     Args:
         folder: that holds the manifest.
 
     Attributes:
         manifest: what `raylab pack` wrote: name, train_list, fingerprint, shards.
-        local: reading a file costs no request over a network.
+        local: the set's folder where it is on a disk, else None.
 
     Raises:
         DataError: manifest or index is missing, damaged or of another version.
     """
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder = folder
-        self.local = folder.local
+        self.local: Path | None = folder.local
         self.manifest = _read_manifest(folder)
         self._side_files = {path: _unwrap(value) for path, value in self.manifest["files"].items()}
         self._read_index()
@@ -86,10 +88,10 @@ class PackedFolder:
         self._damage: dict[int, str] = {}
         self._last = threading.local()
 
-    def __getstate__(self) -> DataFolder:
+    def __getstate__(self) -> Folder:
         return self.folder
 
-    def __setstate__(self, folder: DataFolder) -> None:
+    def __setstate__(self, folder: Folder) -> None:
         self.__init__(folder)  # type: ignore[misc]
 
     def _read_index(self) -> None:
@@ -97,12 +99,11 @@ class PackedFolder:
         try:
             content = self.folder.read_bytes(INDEX)
             if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise OSError("its bytes are not those that were packed")
+                raise StoreError("", "its bytes are not those that were packed")
             columns: dict[str, list[Any]] = pq.read_table(pa.BufferReader(content)).to_pydict()
-        except (OSError, pa.ArrowException) as error:
-            place = self.folder.uri_of(INDEX)
-            raise DataError(f"{place}: cannot be read ({first_line(error)}); restore it or pack again") from None
-        self._place = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
+        except (StoreError, pa.ArrowException) as error:
+            raise DataError(f"{self.folder.uri_of(INDEX)}: cannot be read ({_why(error)}); {_AGAIN}") from None
+        self._rows = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
         self._cells: dict[str, tuple[int, str]] = {}
         for column in ("image", "mask"):
@@ -113,10 +114,13 @@ class PackedFolder:
             while path := path.rpartition("/")[0]:
                 self._folders.add(path)
 
-    def uri_of(self, path: str = "") -> str:
+    @property
+    def uri(self) -> str:
+        """Of the packed set."""
+        return self.folder.uri
+
+    def uri_of(self, path: str) -> str:
         """What to tell a person: the shard that a path of the raw set lies in, and the path."""
-        if not path:
-            return self.folder.uri
         where = self._shard(self._cells[path][0])["path"] if path in self._cells else ""
         return f"{self.folder.uri_of(where)} ({path})"
 
@@ -128,8 +132,8 @@ class PackedFolder:
         """Whether the raw set has such a file."""
         return path in self._cells or path in self._side_files
 
-    def walk(self, path: str = "") -> tuple[list[str], list[OSError]]:
-        """Files below a folder of the raw set, relative to it; there are no errors."""
+    def walk(self, path: str = "") -> tuple[list[str], list[str]]:
+        """Files below a folder of the raw set, relative to it; there are no problems."""
         start = f"{path}/" if path else ""
         return [one.removeprefix(start) for one in self._paths if one.startswith(start)], []
 
@@ -142,10 +146,14 @@ class PackedFolder:
         """A file of the raw set.
 
         Raises:
-            FileNotFoundError: the set holds no such file.
+            MissingError: the set holds no such file.
             DataError: the shard is missing or damaged.
         """
-        return self._side_files[path] if path in self._side_files else self.read_cell(self.file(path))
+        if path in self._side_files:
+            return self._side_files[path]
+        if path not in self._cells:
+            raise MissingError(f"{self.folder.uri} ({path}) is missing; pack the data set again")
+        return self.read_cell(self.file(path))
 
     def read_cell(self, cell: Cell) -> bytes:
         """The bytes of an image or mask; reads one column of one row group.
@@ -156,7 +164,7 @@ class PackedFolder:
         """
         if not cell.column:
             raise FileNotFoundError(cell.path)
-        shard, group, row = self._place[cell.row]
+        shard, group, row = self._rows[cell.row]
         # Neighbours are often asked for one after the other, as in evaluation.
         key, values = getattr(self._last, cell.column, (None, None))
         if key != (shard, group):
@@ -170,40 +178,36 @@ class PackedFolder:
         if shard in self._damage:
             raise DataError(self._damage[shard])
         path = self.manifest["shards"][shard]["path"]
+        options = {"metadata": self._footers.get(shard), "page_checksum_verification": True}
         try:
-            with self.folder.fs.open_input_file(self.folder.full(path)) as file:
-                parquet = pq.ParquetFile(file, metadata=self._footers.get(shard), page_checksum_verification=True)
+            with self.folder.parquet(path, **options) as parquet:
                 self._footers[shard] = parquet.metadata
                 return parquet.read_row_group(group, columns=[column], use_threads=False).column(0)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(self._damaged(shard, first_line(error))) from None
+        except StoreError as error:
+            raise DataError(self._damaged(shard, _why(error))) from None
 
     def find_damage(self) -> list[str]:
         """A line for each shard whose bytes are not those that were packed; reads all of them."""
         for number, entry in enumerate(self.manifest["shards"]):
             try:
-                with self.folder.fs.open_input_stream(self.folder.full(entry["path"])) as file:
-                    digest = hashlib.sha256()
-                    while block := file.read(1 << 20):
-                        digest.update(block)
-            except OSError as error:
-                reason = "it is missing" if isinstance(error, FileNotFoundError) else first_line(error)
-                self._damage[number] = self._damaged(number, reason)
+                digest = self.folder.sha256(entry["path"])
+            except StoreError as error:
+                self._damage[number] = self._damaged(number, _why(error))
                 continue
-            if digest.hexdigest() != entry["sha256"]:
+            if digest != entry["sha256"]:
                 self._damage[number] = self._damaged(number, "its bytes are not those that were packed")
         return list(self._damage.values())
 
     def _damaged(self, shard: int, reason: str) -> str:
-        place = self.folder.uri_of(self.manifest["shards"][shard]["path"])
-        return f"{place}: the shard cannot be read ({reason}); restore it or pack again"
+        uri = self.folder.uri_of(self.manifest["shards"][shard]["path"])
+        return f"{uri}: the shard cannot be read ({reason}); {_AGAIN}"
 
     def _shard(self, row: int) -> dict[str, Any]:
-        entry: dict[str, Any] = self.manifest["shards"][self._place[row][0]]
+        entry: dict[str, Any] = self.manifest["shards"][self._rows[row][0]]
         return entry
 
 
-def open_packed(folder: DataFolder, name: str, train_list: str) -> PackedFolder | None:
+def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | None:
     """A folder as a packed set, or None where it holds none.
 
     Args:
@@ -228,17 +232,24 @@ def open_packed(folder: DataFolder, name: str, train_list: str) -> PackedFolder 
     return packed
 
 
-def _read_manifest(folder: DataFolder) -> dict[str, Any]:
-    place = folder.uri_of(MANIFEST)
+def _read_manifest(folder: Folder) -> dict[str, Any]:
+    uri = folder.uri_of(MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
         version = manifest["version"]
         manifest["name"], manifest["train_list"], manifest["index"]["sha256"], manifest["files"], manifest["shards"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{place}: no manifest of a packed set ({first_line(error)}); pack again") from None
+    except (StoreError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{uri}: no manifest of a packed set ({_why(error)}); pack again") from None
     if version != VERSION:
-        raise DataError(f"{place}: version {version} of the packed format, {VERSION} is read here; pack again")
+        raise DataError(f"{uri}: version {version} of the packed format, {VERSION} is read here; pack again")
     return manifest
+
+
+def _why(error: Exception) -> str:
+    """The cause of an error, for a message that names the file itself."""
+    if isinstance(error, MissingError):
+        return "it is missing"
+    return error.reason if isinstance(error, StoreError) else first_line(error)
 
 
 def wrap(content: bytes) -> dict[str, str]:

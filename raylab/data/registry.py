@@ -19,8 +19,8 @@ from raylab.data.packed import open_packed
 from raylab.data.source import Source, open_root
 from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import PASCAL_VOC, open_voc2012
-from raylab.errors import ConfigError, DataError, nearest
-from raylab.files import DataFolder, first_line
+from raylab.errors import ConfigError, DataError, StoreError, nearest
+from raylab.files import Folder
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -234,13 +234,13 @@ def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
         raise DataError(f"data.root: the data set {config.name!r} lies in files; set data.root to its folder")
     try:
         source = open_root(config.root, config.name)
-        if isinstance(source, DataFolder):
+        if isinstance(source, Folder):
             source = open_packed(source, config.name, config.train_list) or source
         if row.opener is not None:
             return row.opener(source, config.train_list, strict)
         return _open_table(config.name, row, source, strict)
-    except OSError as error:  # of a file system over the network; a local folder's are told file by file
-        raise DataError(f"data.root: {config.root} cannot be read ({first_line(error)}); try again") from None
+    except StoreError as error:  # where listing fails; files that cannot be read are told one by one
+        raise DataError(f"data.root: {error}") from None
 
 
 def _open_table(name: str, row: DatasetRow, source: Source, strict: bool) -> FileDataset:

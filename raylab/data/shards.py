@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.data.packed import INDEX, SHARDS
-from raylab.files import DataFolder
+from raylab.files import Folder
 
 SCHEMA = pa.schema(
     [
@@ -45,7 +45,7 @@ class ShardWriter:
         index: rows of the index.
     """
 
-    target: DataFolder
+    target: Folder
     tell: Callable[[str], None]
     shard_bytes: int
     group_bytes: int
@@ -67,7 +67,7 @@ class ShardWriter:
             row: a value for every column of `SCHEMA`.
 
         Raises:
-            OSError: a shard that this completes cannot be written.
+            StoreError: a shard that this completes cannot be written.
         """
         size = len(row["image"]) + len(row["mask"])
         if self._shard_bytes and self._shard_bytes + size > self.shard_bytes:
@@ -97,7 +97,7 @@ class ShardWriter:
         """Write the shard, if it holds anything.
 
         Raises:
-            OSError: it cannot be written.
+            StoreError: it cannot be written.
         """
         if self._group:
             self._close_group()
@@ -119,7 +119,7 @@ class ShardWriter:
             Its entry of the manifest.
 
         Raises:
-            OSError: it cannot be written.
+            StoreError: it cannot be written.
         """
         fields = [one for one in SCHEMA if one.name not in BYTES] + [pa.field(name, pa.int32()) for name in PLACE]
         sink = pa.BufferOutputStream()
@@ -127,6 +127,6 @@ class ShardWriter:
         return _write(self.target, INDEX, sink.getvalue())
 
 
-def _write(target: DataFolder, path: str, content: pa.Buffer) -> dict[str, Any]:
+def _write(target: Folder, path: str, content: pa.Buffer) -> dict[str, Any]:
     target.write_bytes(path, content)
     return {"path": path, "bytes": content.size, "sha256": hashlib.sha256(content).hexdigest()}

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Protocol
 
-import pyarrow as pa
-
 from raylab.data.decode import ImageFile
-from raylab.errors import DataError
-from raylab.files import DataFolder, first_line
+from raylab.errors import DataError, MissingError, StoreError
+from raylab.files import Folder
 
 
 class Source(Protocol):
-    """What data sets ask of the place of their files: `raylab.files.Folder`, or a packed set. Pickles small.
+    """What data sets ask of the folder of their files: `raylab.files.Folder`, or a packed set. Pickles small."""
 
-    Attributes:
-        local: whether reading a file costs no request over a network.
-    """
+    @property
+    def local(self) -> Path | None:
+        """The folder where it is on a disk; None where reading a file costs a request over a network."""
+        ...
 
-    local: bool
+    @property
+    def uri(self) -> str:
+        """Of the folder."""
+        ...
 
-    def uri_of(self, path: str = "") -> str:
-        """What to tell a person: where a relative path lies."""
+    def uri_of(self, path: str) -> str:
+        """What to tell a person: where a file or folder below lies."""
         ...
 
     def is_folder(self, path: str = "") -> bool:
@@ -33,8 +36,8 @@ class Source(Protocol):
         """Whether a file is there."""
         ...
 
-    def walk(self, path: str = "") -> tuple[list[str], list[OSError]]:
-        """Files below a folder, relative to it, and the errors of folders that cannot be read."""
+    def walk(self, path: str = "") -> tuple[list[str], list[str]]:
+        """Files below a folder, relative to it, and a line for each folder that cannot be read."""
         ...
 
     def file(self, path: str) -> ImageFile:
@@ -45,21 +48,23 @@ class Source(Protocol):
         """A whole file.
 
         Raises:
-            OSError: it is missing (FileNotFoundError) or cannot be read.
+            MissingError: it is not there.
+            StoreError: it cannot be read.
+            DataError: the shard that holds it is damaged.
         """
         ...
 
 
-def open_folder(place: str | os.PathLike[str], field: str) -> DataFolder:
+def open_folder(uri: str | os.PathLike[str], field: str) -> Folder:
     """A folder or URI that a field of the configuration names.
 
     Raises:
         DataError: the URI cannot be opened.
     """
     try:
-        return DataFolder(place)
-    except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-        raise DataError(f"{field}: {os.fspath(place)} cannot be opened ({first_line(error)}); correct it") from None
+        return Folder(uri, create=False, field=field)
+    except StoreError as error:
+        raise DataError(str(error)) from None
 
 
 def open_root(root: str | os.PathLike[str] | Source, name: str) -> Source:
@@ -71,10 +76,10 @@ def open_root(root: str | os.PathLike[str] | Source, name: str) -> Source:
     source: Source = open_folder(root, "data.root") if isinstance(root, str | os.PathLike) else root
     try:
         found = source.is_folder()
-    except OSError as error:
-        raise DataError(f"data.root: {source.uri_of()} cannot be opened ({first_line(error)}); correct it") from None
+    except StoreError as error:
+        raise DataError(f"data.root: {error}") from None
     if not found:
-        raise DataError(f"{source.uri_of()}: no such folder; set data.root to the folder of the {name} data set")
+        raise DataError(f"{source.uri}: no such folder; set data.root to the folder of the {name} data set")
     return source
 
 
@@ -86,7 +91,9 @@ def read_text(source: Source, path: str, way_out: str) -> str:
     """
     try:
         return source.read_bytes(path).decode("utf-8")
-    except FileNotFoundError:
+    except MissingError:
         raise DataError(f"{source.uri_of(path)}: the file is missing; {way_out}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source.uri_of(path)}: cannot be read ({first_line(error)}); save it as UTF-8 text") from None
+    except StoreError as error:
+        raise DataError(str(error)) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source.uri_of(path)}: cannot be read ({error}); save it as UTF-8 text") from None

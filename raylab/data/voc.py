@@ -11,7 +11,7 @@ from raylab.data.files import FileDataset
 from raylab.data.layout import Entry, Layout
 from raylab.data.source import Source, read_text
 from raylab.errors import DataError
-from raylab.files import DataFolder
+from raylab.files import Folder
 
 _NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -42,7 +42,7 @@ def open_voc2012(source: Source, train_list: str, strict: bool) -> FileDataset:
     Raises:
         DataError: `strict`, and there are problems; it names all of them.
     """
-    if isinstance(source, DataFolder):
+    if isinstance(source, Folder):
         source = source.below(next((path for path in ROOTS if source.is_folder(f"{path}/JPEGImages".lstrip("/"))), ""))
     file = _list_file(source, train_list)
     lists: dict[Split, str] = {"train": file, "val": f"{LISTS}/val.txt"}

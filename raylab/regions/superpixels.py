@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from raylab.errors import StoreError
-from raylab.files import Folder
+from raylab.errors import MissingError, StoreError
+from raylab.files import Folder, first_line
 from raylab.regions.base import Regions, checked_sizes, read_sizes_text
 
 GEOMETRY = "geometry.parquet"
@@ -173,14 +172,15 @@ class LabelMaps:
     def _read(self, image: int) -> NDArray[np.int32]:
         try:
             # opened for each map: a handle would not survive the fork of a data loader's process
-            with self.store.fs.open_input_file(f"{self.store.root.rstrip('/')}/{self.path(image)}") as file:
+            with self.store.parquet(self.path(image)) as file:
                 # one column needs one thread; pyarrow's, if they start just before the process ends, can abort it
-                rows = pq.ParquetFile(file).read_row_group(image % self.images, ["labels"], use_threads=False)
+                rows = file.read_row_group(image % self.images, ["labels"], use_threads=False)
             labels = decoded(rows["labels"][0].as_py())
-        except FileNotFoundError:
-            raise StoreError(f"{self.store.uri_of(self.path(image))} is missing") from None
-        except (OSError, ValueError, IndexError, TypeError, pa.ArrowException) as error:
-            raise self.damaged(image, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        except MissingError:
+            raise
+        except (StoreError, OSError, ValueError, IndexError, TypeError) as error:
+            why = error.reason if isinstance(error, StoreError) else first_line(error)
+            raise self.damaged(image, why) from None
         labels.flags.writeable = False
         return labels
 

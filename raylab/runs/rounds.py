@@ -54,7 +54,7 @@ class RoundStore:
         except (StoreError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self.store.uri_of(path)} is no manifest of a step ({error}); {again}") from None
         for name, size in sizes.items():
-            if not self.store.exists(self.path(name)) or self.store.size(self.path(name)) != size:
+            if self.store.size(self.path(name)) != size:
                 raise StoreError(f"{self.store.uri_of(self.path(name))} is not the file that was committed; {again}")
         return record
 

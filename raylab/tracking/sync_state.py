@@ -41,7 +41,6 @@ class SyncState:
 
 
 def committed_ms(round_store: RoundStore, step: str) -> int | None:
-    """When a step was committed, in milliseconds since 1970; None where the file system does not say."""
-    store = round_store.store
-    modified = store.fs.get_file_info(f"{store.root.rstrip('/')}/{round_store.path(step)}.json").mtime
+    """When a step was committed, in milliseconds since 1970; None where it was not."""
+    modified = round_store.store.modified(f"{round_store.path(step)}.json")
     return None if modified is None else int(1000 * modified.timestamp())

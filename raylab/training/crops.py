@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.labels import reveal
+from raylab.object_store import start_method
 from raylab.training.augment import augment
 from raylab.training.job import TrainingJob
 
@@ -56,4 +57,14 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         size = self.job.training.batch_size
         shares = [list(range(i * size + rank, (i + 1) * size, workers)) for i in range(start, self.job.iterations)]
         pinned = torch.cuda.is_available()
-        return iter(DataLoader(self, batch_sampler=shares, num_workers=loader_workers, pin_memory=pinned))
+        # A forked process cannot read from an object store, so there its processes are started in another way.
+        context = start_method() if loader_workers else None
+        return iter(
+            DataLoader(
+                self,
+                batch_sampler=shares,
+                num_workers=loader_workers,
+                pin_memory=pinned,
+                multiprocessing_context=context,
+            )
+        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
-import fsspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from scipy.io import savemat
 
 from raylab.config import DataConfig, SyntheticConfig
 from raylab.data.camvid import PAINTED
+from raylab.files import Folder
 from tests.conftest import shared_folder
-from tests.data.sets import SPECIAL
+from tests.data.sets import SPECIAL, copied
 
 SIDE = 64
 
@@ -164,25 +165,15 @@ def data(request: pytest.FixtureRequest) -> DataConfig:
 
 
 @pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """fsspec's memory file system, empty; only this process sees it."""
-    memory = fsspec.filesystem("memory")
-    yield memory
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
+def memory() -> Folder:
+    """An object store that only this process sees, empty."""
+    return Folder(f"memory://{uuid4().hex}/data")
 
 
 @pytest.fixture
-def upload(memory: fsspec.AbstractFileSystem) -> Callable[[Path], str]:
+def upload(memory: Folder) -> Callable[[Path], str]:
     """Copies a folder into it; returns the URI."""
-
-    def copy(root: Path) -> str:
-        for file in root.rglob("*"):
-            if file.is_file():
-                memory.pipe(f"/data/{root.name}/{file.relative_to(root).as_posix()}", file.read_bytes())
-        return f"memory://data/{root.name}"
-
-    return copy
+    return lambda root: copied(root, memory)
 
 
 YAML = """

@@ -9,6 +9,7 @@ import numpy as np
 from raylab.config import DataConfig
 from raylab.data import DATASETS, FileDataset, open_dataset
 from raylab.data.pack import pack_dataset
+from raylab.files import Folder
 
 SPECIAL = {"painted": "camvid", "train_aug": "voc2012", "split.mat": "gta5"}
 """Data sets whose files may be read in a second way, by what is special about that."""
@@ -28,6 +29,14 @@ def dataset_of(config: DataConfig) -> FileDataset:
 def packed(config: DataConfig, output: Path | str, **bounds: int) -> DataConfig:
     pack_dataset(dataset_of(config), str(output), config.train_list, lambda line: None, **bounds)
     return config.model_copy(update={"root": str(output)})
+
+
+def copied(root: Path, folder: Folder) -> str:
+    """Copy a data set's files below a folder or URI; returns where they are."""
+    for file in root.rglob("*"):
+        if file.is_file():
+            folder.write_bytes(f"{root.name}/{file.relative_to(root).as_posix()}", file.read_bytes())
+    return folder.uri_of(root.name)
 
 
 def assert_equal(raw: DataConfig, other: DataConfig, pixels: slice = slice(None)) -> None:

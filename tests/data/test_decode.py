@@ -10,7 +10,7 @@ from PIL import Image
 from raylab.data import decode
 from raylab.data.decode import ColourCoding, IdCoding
 from raylab.errors import DataError
-from raylab.files import DataFolder
+from raylab.files import Folder
 from tests.data.sets import opened
 
 CODING = IdCoding((0, 1, 2), (255,))
@@ -65,7 +65,7 @@ def test_palette_masks_give_their_indices(tmp_path, ids):
     palette.putdata(ids(3).ravel().tolist())
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     palette.save(tmp_path / "p.png")
-    np.testing.assert_array_equal(decode.read_mask(DataFolder(tmp_path).file("p.png"), CODING), ids(3))
+    np.testing.assert_array_equal(decode.read_mask(Folder(tmp_path).file("p.png"), CODING), ids(3))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_masks_of_another_mode(tmp_path, mode, words):
     path = tmp_path / "mask.png"
     Image.new(mode, (64, 64)).save(path)
     with pytest.raises(DataError) as caught:
-        decode.read_mask(DataFolder(tmp_path).file("mask.png"), CODING)
+        decode.read_mask(Folder(tmp_path).file("mask.png"), CODING)
     (line,) = caught.value.problems
     assert line.startswith(f"{path}: mask")
     assert words in line
@@ -91,7 +91,7 @@ def test_masks_of_another_mode(tmp_path, mode, words):
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])
 def test_images_of_any_8_bit_mode_become_rgb(tmp_path, mode):
     Image.new(mode, (30, 20)).save(tmp_path / "image.png")
-    decoded = decode.read_rgb(DataFolder(tmp_path).file("image.png"))
+    decoded = decode.read_rgb(Folder(tmp_path).file("image.png"))
     assert decoded.shape == (20, 30, 3)
     assert decoded.dtype == np.uint8
     assert decoded.flags.writeable
@@ -100,7 +100,7 @@ def test_images_of_any_8_bit_mode_become_rgb(tmp_path, mode):
 def test_16_bit_image_is_refused(tmp_path):
     Image.new("I;16", (8, 8)).save(tmp_path / "deep.tif")
     with pytest.raises(DataError, match="more than 8 bits a channel"):
-        decode.read_rgb(DataFolder(tmp_path).file("deep.tif"))
+        decode.read_rgb(Folder(tmp_path).file("deep.tif"))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -116,7 +116,7 @@ def test_damaged_files_never_give_another_error(tmp_path_factory, data, kind):
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     problems = []
     try:
-        assert decode.read_rgb(DataFolder(path.parent).file(path.name)).shape[2] == 3
+        assert decode.read_rgb(Folder(path.parent).file(path.name)).shape[2] == 3
     except DataError as error:
         problems = error.problems
     assert len(problems) <= 1

@@ -95,7 +95,7 @@ def test_packed_it_is_the_same_data(data, tmp_path):
 def test_at_a_uri_it_is_the_same_data_raw_and_packed(data, memory, upload, tmp_path):
     remote = data.model_copy(update={"root": upload(Path(data.root))})
     assert_equal(data, remote)
-    assert_equal(data, packed(remote, "memory://data/packed"))
+    assert_equal(data, packed(remote, memory.uri_of("packed")))
     assert find_problems(remote) == []
 
 

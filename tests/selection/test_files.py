@@ -391,7 +391,10 @@ def test_what_is_not_there_is_one_line(study: StudyConfig, raylab: Run) -> None:
     run = run_of(study, 2)
     run.store.delete(run.round(1).path(REGIONS))
     status, _, errors = raylab("replay", run.config.label, *storage)
-    assert (status, errors) == (2, [f"error: {run.store.uri_of(run.round(1).path(REGIONS))} is missing"])
+    assert (status, errors) == (
+        2,
+        [f"error: {run.store.uri_of(run.round(1).path(REGIONS))} is missing; restore it, or correct the path"],
+    )
 
 
 def test_a_run_in_progress_is_replayed_as_far_as_it_got(study: StudyConfig, raylab: Run) -> None:
