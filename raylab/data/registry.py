@@ -144,6 +144,17 @@ DATASETS: dict[str, DatasetRow] = {
         opener=open_gta5,
         nominal=Nominal({"train": 12403}, 6382, 1052, 1914),
     ),
+    "bdd100k": DatasetRow(
+        about="streets of the USA: images/10k/{split} and labels/sem_seg/masks/{split}",
+        classes=CITYSCAPES,
+        files=(
+            Files(
+                Layout("images/10k/{split}", "labels/sem_seg/masks/{split}", image_extensions=(".jpg",)),
+                IdCoding(tuple(range(19)), (IGNORE,)),
+            ),
+        ),
+        nominal=Nominal({"train": 7000}, 1000, 720, 1280),
+    ),
     "folder": DatasetRow(
         about="images of your own: images, masks and dataset.yaml",
         opener=open_folder_dataset,

@@ -108,6 +108,18 @@ def cityscapes_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def bdd100k_root(tmp_path: Path) -> Path:
+    root = tmp_path / "bdd100k"
+    for split, names in (("train", ("0a0a0b1a-7c39d841", "00d79c0a-23bea078")), ("val", ("7d15b18b-1e0d6e3f",))):
+        for seed, name in enumerate(names):
+            save(root / "images" / "10k" / split / f"{name}.jpg", picture(seed))
+            mask = ids(seed, 19)
+            mask[0] = 255
+            save(root / "labels" / "sem_seg" / "masks" / split / f"{name}.png", mask)
+    return root
+
+
+@pytest.fixture
 def gta5_root(tmp_path: Path) -> Path:
     root = tmp_path / "gta5"
     for number in range(1, 9):
