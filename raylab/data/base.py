@@ -24,7 +24,7 @@ class SegmentationDataset(Protocol):
     classes: ClassMap
 
     def image_names(self, split: Split) -> list[str]:
-        """Names of the images of a split, sorted; an image's index is its place in this list."""
+        """Names of the images of a split, sorted; its position is the image's index."""
         ...
 
     def image_sizes(self, split: Split) -> NDArray[np.int32]:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Colour = tuple[int, int, int]
+"""Red, green and blue, each 0..255."""
 IGNORE = 255
 """Mask value of a pixel that counts neither in the loss nor in the evaluation."""
 
 
-def voc_colour(number: int) -> tuple[int, int, int]:
+def voc_colour(number: int) -> Colour:
     """The colour of a class number in PASCAL VOC's colour map, whose first colours lie far apart; 0 is black."""
     colour = [0, 0, 0]
-    for place in range(8):
+    for bit in range(8):
         for channel in range(3):
-            colour[channel] |= (number >> 3 * place + channel & 1) << 7 - place
+            colour[channel] |= (number >> 3 * bit + channel & 1) << 7 - bit
     return colour[0], colour[1], colour[2]
 
 
@@ -30,7 +32,7 @@ class ClassMap:
     """
 
     names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colours: tuple[Colour, ...]
 
     def __len__(self) -> int:
         return len(self.names)

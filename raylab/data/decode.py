@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from raylab.data.classes import IGNORE
+from raylab.data.classes import IGNORE, Colour
 from raylab.errors import DataError
 
 EXIF_ORIENTATION = 0x0112
@@ -102,12 +102,12 @@ def read_rgb(file: ImageFile) -> NDArray[np.uint8]:
 class MaskCoding(Protocol):
     """How the masks of a data set say which class a pixel has."""
 
-    def decode(self, image: Image.Image, place: str) -> NDArray[np.uint8]:
+    def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """(H, W) uint8 training ids, `IGNORE` where a pixel does not count.
 
         Args:
             image: of the mask.
-            place: what messages call the file.
+            uri: of the file, for messages.
 
         Raises:
             DataError: the image has another mode than the coding wants, or values without a class.
@@ -155,10 +155,10 @@ class IdCoding:
         table[list(self.ignored)] = IGNORE
         object.__setattr__(self, "_table", table)
 
-    def decode(self, image: Image.Image, place: str) -> NDArray[np.uint8]:
+    def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """See `MaskCoding.decode`."""
         if image.mode not in ("L", "P"):
-            raise DataError(f"{place}: {self._wrong_mode(image.mode)}")
+            raise DataError(f"{uri}: {self._wrong_mode(image.mode)}")
         ids = np.asarray(image)
         table: NDArray[np.int16] = self.__dict__["_table"]
         training: NDArray[np.int16] = table[ids]
@@ -168,7 +168,7 @@ class IdCoding:
             known = f"{shorten([str(value) for value in self.ids], 20)}; ignored: {_or_none(self.ignored)}"
             pixels = int(unknown.sum())
             raise DataError(
-                f"{place}: mask ids without a class: {found} ({pixels} pixels; known: {known}); {self.way_out}"
+                f"{uri}: mask ids without a class: {found} ({pixels} pixels; known: {known}); {self.way_out}"
             )
         return np.asarray(training, np.uint8)
 
@@ -197,8 +197,8 @@ class ColourCoding:
         ids_way_out: what a user can do about a mask of class ids.
     """
 
-    colours: tuple[tuple[int, int, int], ...]
-    ignored: tuple[tuple[int, int, int], ...] = ()
+    colours: tuple[Colour, ...]
+    ignored: tuple[Colour, ...] = ()
     way_out: str = "correct the mask"
     ids: tuple[int, ...] | None = None
     ids_way_out: str = "save it in colours"
@@ -211,10 +211,10 @@ class ColourCoding:
         object.__setattr__(self, "_codes", codes[order])
         object.__setattr__(self, "_values", values[order])
 
-    def decode(self, image: Image.Image, place: str) -> NDArray[np.uint8]:
+    def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """See `MaskCoding.decode`."""
         if image.mode not in ("RGB", "RGBA", "P"):
-            raise DataError(f"{place}: mask has mode {image.mode}, colours (mode RGB) are expected; {self.ids_way_out}")
+            raise DataError(f"{uri}: mask has mode {image.mode}, colours (mode RGB) are expected; {self.ids_way_out}")
         rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
         packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
         codes: NDArray[np.uint32] = self.__dict__["_codes"]
@@ -224,7 +224,7 @@ class ColourCoding:
         if unknown.any():
             found = [f"[{code >> 16}, {code >> 8 & 255}, {code & 255}]" for code in np.unique(packed[unknown]).tolist()]
             raise DataError(
-                f"{place}: mask colours without a class: {shorten(found)} ({int(unknown.sum())} pixels); {self.way_out}"
+                f"{uri}: mask colours without a class: {shorten(found)} ({int(unknown.sum())} pixels); {self.way_out}"
             )
         return values[nearest]
 
@@ -234,7 +234,7 @@ class ColourCoding:
         return f"colours {self.colours} ignored {sorted(self.ignored)}{ids}".encode()
 
 
-def _pack(colour: tuple[int, int, int]) -> int:
+def _pack(colour: Colour) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 

@@ -74,7 +74,7 @@ class FileDataset:
             self._single[split] = tuple(entry for entry in found if None in entry)
 
     def image_names(self, split: Split) -> list[str]:
-        """Names of the images of a split, sorted bytewise; an image's index is its place in this list."""
+        """Names of the images of a split, sorted bytewise; its position is the image's index."""
         return [entry.name for entry in self._complete[split]]
 
     def image_sizes(self, split: Split) -> NDArray[np.int32]:
@@ -127,7 +127,7 @@ class FileDataset:
                 paths = [path for pair in self.paths(split) for path in pair]
                 fingerprint.begin(split, len(paths))
                 files = [self.source.file(path) for path in paths]
-                for path, (size, content) in zip(paths, pool.map(_digest, files), strict=True):
+                for path, (size, content) in zip(paths, pool.map(_hash_file, files), strict=True):
                     fingerprint.add(path, size, content)
         return fingerprint.hexdigest()
 
@@ -210,7 +210,7 @@ def _threads() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def _digest(file: ImageFile) -> tuple[int, bytes]:
+def _hash_file(file: ImageFile) -> tuple[int, bytes]:
     """Bytes and SHA-256 of a file."""
     try:
         with file.open() as content:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from raylab.data.classes import IGNORE, ClassMap, voc_colour
+from raylab.data.classes import IGNORE, ClassMap, Colour, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
 from raylab.data.source import Source
 from raylab.errors import MissingError, StoreError, nearest
@@ -16,7 +16,7 @@ from raylab.errors import MissingError, StoreError, nearest
 FILE_NAME = "dataset.yaml"
 
 Byte = Annotated[int, Field(strict=True, ge=0, le=255)]
-Colour = tuple[Byte, Byte, Byte]
+CheckedColour = tuple[Byte, Byte, Byte]
 
 
 class ClassEntry(BaseModel):
@@ -26,7 +26,7 @@ class ClassEntry(BaseModel):
 
     name: str = Field(min_length=1)
     id: Byte
-    colour: Colour | None = None
+    colour: CheckedColour | None = None
 
 
 class FolderSpec(BaseModel):
@@ -138,8 +138,8 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
         return None, [f"{path}: cannot be read ({error}); save it as UTF-8 text"]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark is not None else ""
-        return None, [f"{path}: {place}not YAML ({getattr(error, 'problem', None) or 'syntax error'}); correct it"]
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        return None, [f"{path}: {line}not YAML ({getattr(error, 'problem', None) or 'syntax error'}); correct it"]
     if not isinstance(content, dict):
         return None, [f"{path}: no keys found; it needs at least classes (a list of name and id)"]
     try:
@@ -152,20 +152,20 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
 
 def _in_words(error: Any) -> str:
     """One line for one of pydantic's errors: the field, what is wrong, the way out."""
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     if error["type"] == "extra_forbidden":
         known = list((FolderSpec if len(error["loc"]) == 1 else ClassEntry).model_fields)
         hint = nearest(str(error["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
-        return f"{place}: unknown key{hint}"
+        return f"{field}: unknown key{hint}"
     if error["type"] == "missing":
-        return f"{place}: the key is missing; add it"
+        return f"{field}: the key is missing; add it"
     message = str(error["msg"]).removeprefix("Value error, ")
     given = (
         ""
         if error["type"] == "value_error" or isinstance(error["input"], list | dict)
         else f" (it is {error['input']!r})"
     )
-    return f"{place}: {message}{given}"
+    return f"{field}: {message}{given}"
 
 
 def _repeated(values: Sequence[Hashable]) -> list[Any]:

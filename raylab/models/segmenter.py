@@ -117,7 +117,7 @@ class Segmenter(nn.Module):
         return F.interpolate(self.classifier(features).float(), size=tuple(size), mode="bilinear", align_corners=False)
 
     def drop(self, x: Tensor, stochastic: bool) -> Tensor:
-        """Dropout, at the place of training or of a stochastic pass."""
+        """Dropout, in training and in a stochastic pass."""
         return F.dropout(x, self.dropout) if stochastic and self.dropout else x
 
 
@@ -127,15 +127,15 @@ def _backbone(name: str, strides: tuple[int, ...], output_stride: int) -> tuple[
     try:
         probe: Any = timm.create_model(name, features_only=True, output_stride=output_stride)
         there, channels = probe.feature_info.reduction(), probe.feature_info.channels()
-        places = [there.index(stride) for stride in strides[:-1]]
-        places.append(len(there) - 1)
+        indices = [there.index(stride) for stride in strides[:-1]]
+        indices.append(len(there) - 1)
         if there[-1] != strides[-1]:
             raise ValueError(f"its last features have stride {there[-1]}")
-        backbone = timm.create_model(name, features_only=True, output_stride=output_stride, out_indices=tuple(places))
+        backbone = timm.create_model(name, features_only=True, output_stride=output_stride, out_indices=tuple(indices))
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         wanted = ", ".join(map(str, strides))
         raise ConfigError(
             f"model.backbone: {name!r} gives no features at strides {wanted} "
             f"({str(error).splitlines()[0]}); see timm.list_models()"
         ) from None
-    return backbone, [channels[place] for place in places]
+    return backbone, [channels[index] for index in indices]

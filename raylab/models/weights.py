@@ -45,7 +45,7 @@ def load_weights(model: Segmenter, name: str, weights: str) -> str:
         Where they came from, and the SHA-256 of their bytes.
 
     Raises:
-        WeightsError: the weights cannot be had, or do not fit.
+        WeightsError: the weights could not be loaded, or do not fit.
     """
     state, source = _find(name, weights)
     whole = {key: tensor for key, tensor in state.items() if key.startswith("backbone.")}
@@ -68,10 +68,10 @@ def load_weights(model: Segmenter, name: str, weights: str) -> str:
             f"model.weights: {weights} lacks {len(missing)} tensors of {name} (first: {missing[0]}); "
             "give the weights of this backbone"
         )
-    return f"{source}, sha256 {_digest(state)}"
+    return f"{source}, sha256 {_hash_tensors(state)}"
 
 
-def _digest(state: dict[str, Tensor]) -> str:
+def _hash_tensors(state: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(key.encode() + b"\0" + state[key].detach().cpu().contiguous().numpy().tobytes())
@@ -91,16 +91,16 @@ def _find(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     return _from_file(weights), f"from {weights}"
 
 
-def _from_file(place: str) -> dict[str, Tensor]:
-    store, name = open_at(place)
+def _from_file(uri: str) -> dict[str, Tensor]:
+    store, name = open_at(uri)
     try:
         return load(store.read_bytes(name))
     except StoreError:
         raise WeightsError(
-            f"model.weights: no file {place}; use 'imagenet', 'hub:NAME', 'random' or an existing .safetensors file"
+            f"model.weights: no file {uri}; use 'imagenet', 'hub:NAME', 'random' or an existing .safetensors file"
         ) from None
     except SafetensorError as error:
-        raise WeightsError(f"model.weights: {place} is no readable safetensors file ({error})") from None
+        raise WeightsError(f"model.weights: {uri} is no readable safetensors file ({error})") from None
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
@@ -108,7 +108,7 @@ def _from_hub(name: str) -> dict[str, Tensor]:
 
     try:
         return dict(timm.create_model(name, pretrained=True, features_only=True).state_dict())
-    except Exception as error:  # timm and the hub raise many kinds; each means that the weights are not to be had
+    except Exception as error:  # timm and the hub raise many kinds; each means that the weights could not be loaded
         raise WeightsError(
             f"model.weights: the weights of {name} could not be downloaded ({type(error).__name__}); "
             "give the path of a .safetensors file, or 'random'"

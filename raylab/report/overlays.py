@@ -15,7 +15,7 @@ from raylab.data import SegmentationDataset
 from raylab.files import Folder
 from raylab.report.labels import Inside, region_shape
 from raylab.report.ledgers import of_image, open_data, run_ledger
-from raylab.report.panels import Picture, draw_regions, round_colours, scaled, sheet
+from raylab.report.panels import Pixels, draw_regions, round_colours, scaled, sheet
 from raylab.report.study_data import Study
 from raylab.report.tables import as_csv
 
@@ -61,8 +61,8 @@ class Panel:
 
     strategy: str
     count: int
-    picture: Picture
-    rounds: tuple[Picture, ...]
+    picture: Pixels
+    rounds: tuple[Pixels, ...]
     picks: tuple[Pick, ...]
 
 
@@ -79,7 +79,7 @@ class Overlay:
 
     image: str
     panels: tuple[Panel, ...]
-    truth: Picture
+    truth: Pixels
     classes: tuple[tuple[str, tuple[int, int, int]], ...]
 
 
@@ -142,7 +142,7 @@ def _overlay(
     )
 
 
-def _panel(run: RunConfig, image: Picture, picks: pa.Table, inside: Inside) -> Panel:
+def _panel(run: RunConfig, image: Pixels, picks: pa.Table, inside: Inside) -> Panel:
     total = len(run.budget.rounds) + 1
     palette, t = round_colours(total), picks["round"].to_numpy()
     first = _first_picks(run, picks)

@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from raylab.data.classes import Colour
 from raylab.report.labels import Inside, whole_box
 
-Colour = tuple[int, int, int]
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+"""(H, W, 3), red, green and blue."""
 
 _GAP, _TITLE = 14, 30  # pixels of a sheet
 PANEL_WIDTH = 640
@@ -30,13 +31,13 @@ def round_colours(rounds: int) -> list[Colour]:
 
 
 def draw_regions(
-    image: Picture,
+    image: Pixels,
     picks: pa.Table,
     palette: Sequence[Colour],
     numbers: Mapping[int, int] | None = None,
     current: int | None = None,
     inside: Inside = whole_box,
-) -> Picture:
+) -> Pixels:
     """An image with regions as outlines and a translucent fill.
 
     Args:
@@ -68,7 +69,7 @@ def draw_regions(
     return np.asarray(Image.alpha_composite(base, layer).convert("RGB"))
 
 
-def scaled(picture: Picture, how: Image.Resampling) -> Image.Image:
+def scaled(picture: Pixels, how: Image.Resampling) -> Image.Image:
     """A picture at the width of a panel."""
     height, width = picture.shape[:2]
     return Image.fromarray(picture).resize((PANEL_WIDTH, round(height * PANEL_WIDTH / width)), how)
@@ -114,7 +115,7 @@ def _write(pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size
     pen.text(place, text, font=font, anchor="mm", **ink)  # type: ignore[arg-type]
 
 
-def sheet(rows: Sequence[Sequence[tuple[str, Picture]]], rounds: int) -> bytes:
+def sheet(rows: Sequence[Sequence[tuple[str, Pixels]]], rounds: int) -> bytes:
     """Titled pictures in rows, with a legend of the rounds, as PNG.
 
     Args:

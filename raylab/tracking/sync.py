@@ -107,7 +107,7 @@ class MlflowSync:
         if store.exists(path):
             # A study may grow by strategies, seeds and sizes.
             text = store.read_bytes(path)
-            if sync_state.state.get("described") != (digest := _digest({"": text})):
+            if sync_state.state.get("described") != (digest := _hash_files({"": text})):
                 self.client.log_files(sync_state.state["id"], {"study.json": text})
                 sync_state.state["described"] = digest
                 sync_state.write()
@@ -183,14 +183,14 @@ class MlflowSync:
     def _send_report(self, sync_state: SyncState, name: str) -> None:
         store, folder = sync_state.store, report_folder(name)
         files = {file: store.read_bytes(f"{folder}/{file}") for file in store.list(folder)}
-        if not files or sync_state.state.get("report") == (digest := _digest(files)):
+        if not files or sync_state.state.get("report") == (digest := _hash_files(files)):
             return
         self.client.log_files(sync_state.state["id"], files, "report")
         sync_state.state["report"] = digest
         sync_state.write()
 
 
-def _digest(files: Mapping[str, bytes]) -> str:
+def _hash_files(files: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for name, data in files.items():
         digest.update(name.encode() + b"\0" + data)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from raylab.data.classes import IGNORE
 
-Box = tuple[float, float, float, float]
+SourceBox = tuple[float, float, float, float]
 
 
 def augment(
@@ -40,12 +40,12 @@ def augment(
     shown = np.minimum(size, crop)
     for _ in range(tries):
         corner = rng.integers(0, size - shown + 1)
-        part = _nearest(mask, size, corner, shown)
+        part = _sample_nearest(mask, size, corner, shown)
         if (part != IGNORE).any():
             break
     step = np.array(mask.shape) / size
     (top, left), (bottom, right) = corner * step, (corner + shown) * step
-    box: Box = (left, top, right, bottom)
+    box: SourceBox = (left, top, right, bottom)
     pixels = np.asarray(Image.fromarray(image).resize((shown[1], shown[0]), Image.Resampling.BILINEAR, box=box))
     crop_image = np.empty((crop, crop, 3), np.uint8)
     crop_image[:] = pad
@@ -57,7 +57,7 @@ def augment(
     return crop_image, crop_mask
 
 
-def _nearest(
+def _sample_nearest(
     mask: NDArray[np.uint8], size: NDArray[np.int64], corner: NDArray[np.int64], shown: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """The window of the mask resized to `size` by nearest neighbour (centres of pixels)."""

@@ -58,7 +58,7 @@ def test_where_the_weights_came_from_is_said_with_their_hash(tmp_path: Path, cap
     assert "random" in build_model(CONFIG, 5, seed=0).weights_source
 
 
-def test_what_cannot_be_had_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_loaded_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     for weights, message in (

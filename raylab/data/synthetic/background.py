@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from raylab.data.classes import Colour
+
 (
     ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, TRAFFIC_LIGHT, TRAFFIC_SIGN, VEGETATION, TERRAIN, SKY, PERSON,
     RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE,
 ) = range(19)  # fmt: skip
 
 Floats = NDArray[np.float32]
-Colour = tuple[int, int, int]
 T = TypeVar("T")
 
 FAR = 95.0
@@ -123,7 +124,7 @@ class Street:
 
 
 def plan_camera(dice: Dice, height: int, width: int) -> Camera:
-    """A camera on the road; all its lengths in pixels follow the picture's size."""
+    """A camera on the road; all its lengths in pixels follow the image's size."""
     horizon = height * dice.between(0.36, 0.47)
     centre = width * dice.between(0.38, 0.62)
     return Camera(height, width, horizon, centre, eye=dice.between(2.0, 2.7), focal=height * dice.between(1.1, 1.4))
@@ -147,24 +148,24 @@ def plan_street(dice: Dice) -> Street:
     )
 
 
-class Picture:
-    """The colours and labels while a scene is painted.
+class Canvas:
+    """The colours and classes while a scene is painted.
 
     Attributes:
         rgb: (H, W, 3) float32, 0..255.
-        label: (H, W) uint8 class ids.
+        mask: (H, W) uint8 training ids.
     """
 
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
         self.rgb = np.zeros((camera.height, camera.width, 3), np.float32)
-        self.label = np.full((camera.height, camera.width), SKY, np.uint8)
+        self.mask = np.full((camera.height, camera.width), SKY, np.uint8)
         self.rows = np.arange(camera.height, dtype=np.float32)[:, None] + np.float32(0.5)
         self.cols = np.arange(camera.width, dtype=np.float32)[None, :] + np.float32(0.5)
 
-    def put(self, where: NDArray[np.bool_], label: int, rgb: Floats) -> None:
+    def put(self, where: NDArray[np.bool_], class_id: int, rgb: Floats) -> None:
         """Paint where the mask says so; `rgb` broadcasts to (H, W, 3)."""
-        np.copyto(self.label, np.uint8(label), where=where)
+        np.copyto(self.mask, np.uint8(class_id), where=where)
         np.copyto(self.rgb, rgb, where=where[..., None])
 
 
@@ -179,29 +180,29 @@ def fraction(value: Floats, period: float) -> Floats:
     return np.asarray(turns - np.floor(turns), np.float32)
 
 
-def paint_sky(picture: Picture, dice: Dice, street: Street) -> None:
+def paint_sky(canvas: Canvas, dice: Dice, street: Street) -> None:
     """A gradient that ends in the haze at the horizon, with clouds."""
-    camera = picture.camera
+    camera = canvas.camera
     top = colour(dice.pick(((96, 146, 206), (130, 166, 210), (150, 160, 172), (120, 140, 176))))
-    down = np.clip(picture.rows / np.float32(max(camera.horizon, 1.0)), 0, 1)[..., None]
+    down = np.clip(canvas.rows / np.float32(max(camera.horizon, 1.0)), 0, 1)[..., None]
     sky = top * (1 - down) + colour(street.haze_colour) * down
     cover = dice.field(camera.height, camera.width, camera.height / 5) + np.float32(1.2 - street.sunlight)
     clouds = np.clip(cover, 0, 1)[..., None] * np.float32(0.6)
-    picture.put(np.ones_like(picture.label, bool), SKY, sky * (1 - clouds) + np.float32(232) * clouds)
+    canvas.put(np.ones_like(canvas.mask, bool), SKY, sky * (1 - clouds) + np.float32(232) * clouds)
 
 
-def paint_ground(picture: Picture, dice: Dice, street: Street) -> Floats:
+def paint_ground(canvas: Canvas, dice: Dice, street: Street) -> Floats:
     """Road with markings, sidewalks with slabs, grass.
 
     Returns:
         (H, 1) float32 metres to the ground at each row; `FAR` above the horizon.
     """
-    camera = picture.camera
-    scale = np.maximum(picture.rows - np.float32(camera.horizon), np.float32(0.25)) / np.float32(camera.eye)
-    across, ahead = (picture.cols - np.float32(camera.centre)) / scale, np.float32(camera.focal) / scale
-    below = np.broadcast_to(picture.rows > camera.horizon, picture.label.shape)
+    camera = canvas.camera
+    scale = np.maximum(canvas.rows - np.float32(camera.horizon), np.float32(0.25)) / np.float32(camera.eye)
+    across, ahead = (canvas.cols - np.float32(camera.centre)) / scale, np.float32(camera.focal) / scale
+    below = np.broadcast_to(canvas.rows > camera.horizon, canvas.mask.shape)
     grass = colour(dice.pick(((96, 118, 62), (116, 124, 74), (128, 116, 84))))
-    picture.put(below, TERRAIN, grass)
+    canvas.put(below, TERRAIN, grass)
     slab = colour(dice.pick(((156, 150, 146), (140, 134, 134), (166, 152, 138))))
     joint = (fraction(across, 0.9) < 0.08) | (fraction(ahead, 0.9) < 0.08)
     sharp = np.clip(scale / np.float32(14), 0, 1) * np.float32(0.22)
@@ -209,16 +210,16 @@ def paint_ground(picture: Picture, dice: Dice, street: Street) -> Floats:
     asphalt = colour(dice.pick(((92, 92, 96), (106, 102, 100), (80, 82, 88), (118, 114, 108))))
     for side in (-1, 1):
         beside = across * side
-        picture.put(below & (beside > street.road[side] + street.strip[side]) & (beside < street.kerb(side)),
+        canvas.put(below & (beside > street.road[side] + street.strip[side]) & (beside < street.kerb(side)),
                     SIDEWALK, slabs)  # fmt: skip
-        picture.put(below & (beside >= 0) & (beside < street.road[side]), ROAD, asphalt)
+        canvas.put(below & (beside >= 0) & (beside < street.road[side]), ROAD, asphalt)
         kerb = below & (beside >= street.road[side] - 0.05) & (beside < street.road[side] + 0.15)
-        picture.rgb[kerb] = picture.rgb[kerb] * np.float32(0.6) + np.float32(74)
-    _paint_markings(picture, dice, street, across, ahead)
+        canvas.rgb[kerb] = canvas.rgb[kerb] * np.float32(0.6) + np.float32(74)
+    _paint_markings(canvas, dice, street, across, ahead)
     return np.minimum(np.where(below[:, :1], ahead, np.float32(FAR)), np.float32(FAR))
 
 
-def _paint_markings(picture: Picture, dice: Dice, street: Street, across: Floats, ahead: Floats) -> None:
+def _paint_markings(canvas: Canvas, dice: Dice, street: Street, across: Floats, ahead: Floats) -> None:
     """Lane lines and a zebra crossing, worn."""
     line = (np.abs(across) < 0.09) & (fraction(ahead, 7.0) < 0.55)
     for side in (-1, 1):
@@ -226,27 +227,27 @@ def _paint_markings(picture: Picture, dice: Dice, street: Street, across: Floats
             line |= np.abs(across * side - np.float32(street.road[side] - 2.2)) < 0.07
     if street.crossing is not None:
         line |= (ahead > street.crossing) & (ahead < street.crossing + 3.0) & (fraction(across, 1.0) < 0.5)
-    worn = dice.field(*picture.label.shape, cell=3) * np.float32(0.25) + np.float32(0.65)
-    on = line & (picture.label == ROAD)
-    picture.rgb[on] += (np.float32(225) - picture.rgb[on]) * worn[on][:, None]
+    worn = dice.field(*canvas.mask.shape, cell=3) * np.float32(0.25) + np.float32(0.65)
+    on = line & (canvas.mask == ROAD)
+    canvas.rgb[on] += (np.float32(225) - canvas.rgb[on]) * worn[on][:, None]
 
 
-def paint_backdrop(picture: Picture, dice: Dice, street: Street) -> None:
+def paint_backdrop(canvas: Canvas, dice: Dice, street: Street) -> None:
     """What closes the street: far houses or trees, as high as a few rows."""
-    camera = picture.camera
+    camera = canvas.camera
     foot = camera.horizon + camera.eye * camera.focal / FAR
-    for label, shade, high in ((BUILDING, (136, 130, 126), 9.0), (VEGETATION, (84, 100, 72), 6.0)):
+    for class_id, shade, high in ((BUILDING, (136, 130, 126), 9.0), (VEGETATION, (84, 100, 72), 6.0)):
         steps = dice.bytes(1, max(2, camera.width // 6)).astype(np.float32) / np.float32(255)
         profile = np.repeat(steps, -(-camera.width // steps.shape[1]), axis=1)[:, : camera.width]
-        if label == VEGETATION:
+        if class_id == VEGETATION:
             profile = (dice.field(camera.height, camera.width, 4)[:1] + 1) * np.float32(0.5)
             profile = np.where(profile > street.town * 0.8, profile, np.float32(0))
         top = np.float32(foot) - profile * np.float32(high * camera.focal / FAR)
-        where = (picture.rows > top) & (picture.rows <= np.float32(foot)) & (profile > 0.15)
+        where = (canvas.rows > top) & (canvas.rows <= np.float32(foot)) & (profile > 0.15)
         mixed = colour(shade) * np.float32(1 - street.haze * 0.7) + colour(street.haze_colour) * np.float32(
             street.haze * 0.7
         )
-        picture.put(where, label, mixed)
+        canvas.put(where, class_id, mixed)
 
 
 @dataclass(frozen=True)
@@ -263,13 +264,13 @@ class Plane:
         return self.seen & (self.up >= np.float32(low)) & (self.up < high)
 
 
-def see_plane(picture: Picture, side: int, distance: float) -> Plane:
+def see_plane(canvas: Canvas, side: int, distance: float) -> Plane:
     """The plane `distance` metres to the left (-1) or right (+1) of the camera."""
-    camera = picture.camera
-    offset = (picture.cols - np.float32(camera.centre)) * side
+    camera = canvas.camera
+    offset = (canvas.cols - np.float32(camera.centre)) * side
     scale = np.maximum(offset, np.float32(0.01)) / np.float32(distance)
     ahead = np.float32(camera.focal) / scale
-    up = np.float32(camera.eye) - (picture.rows - np.float32(camera.horizon)) / scale
+    up = np.float32(camera.eye) - (canvas.rows - np.float32(camera.horizon)) / scale
     return Plane((offset > 0) & (ahead < FAR), scale, ahead, up)
 
 
@@ -279,26 +280,26 @@ def haze(street: Street, rgb: Floats, ahead: Floats) -> Floats:
     return np.asarray(rgb * (1 - share) + colour(street.haze_colour) * share, np.float32)
 
 
-def paint_facades(picture: Picture, dice: Dice, street: Street, side: int) -> None:
+def paint_facades(canvas: Canvas, dice: Dice, street: Street, side: int) -> None:
     """Houses with windows, and between them hedges or open ground."""
-    plane = see_plane(picture, side, street.front(side))
+    plane = see_plane(canvas, side, street.front(side))
     sunlit = np.float32(1.0 if side != street.sun else 1.0 - 0.45 * street.sunlight)
-    ragged = dice.field(*picture.label.shape, cell=5) * np.float32(1.3)
+    ragged = dice.field(*canvas.mask.shape, cell=5) * np.float32(1.3)
     start = 0.0
     while start < FAR:
         end = start + dice.between(7.0, 18.0)
         here = (plane.ahead >= start) & (plane.ahead < end)
         if dice.chance(street.town):
-            _paint_house(picture, dice, street, plane, here, sunlit)
+            _paint_house(canvas, dice, street, plane, here, sunlit)
         elif dice.chance(0.65):
             green = colour(dice.pick(((62, 88, 44), (78, 98, 52), (54, 76, 48)))) * sunlit
             tall = ragged + np.float32(dice.between(2.5, 7.0))
-            picture.put(plane.band(0.0, tall) & here, VEGETATION, haze(street, green, plane.ahead))
+            canvas.put(plane.band(0.0, tall) & here, VEGETATION, haze(street, green, plane.ahead))
         start = end
 
 
 def _paint_house(
-    picture: Picture, dice: Dice, street: Street, plane: Plane, here: NDArray[np.bool_], sunlit: np.float32
+    canvas: Canvas, dice: Dice, street: Street, plane: Plane, here: NDArray[np.bool_], sunlit: np.float32
 ) -> None:
     """One house front: plaster or brick, rows of windows, another ground floor, a dark cornice."""
     tall, bay, floor = dice.between(6.0, 17.0), dice.between(2.2, 3.6), dice.between(2.8, 3.5)
@@ -316,22 +317,22 @@ def _paint_house(
     shop = colour((dice.between(60, 190), dice.between(50, 150), dice.between(50, 150)))
     rgb = np.where((plane.up < floor)[..., None], rgb * np.float32(0.6) + shop * np.float32(0.3), rgb)
     rgb = np.where((plane.up > tall - 0.7)[..., None], rgb * np.float32(0.65), rgb)
-    picture.put(plane.band(0.0, tall) & here, BUILDING, haze(street, rgb * sunlit, plane.ahead))
+    canvas.put(plane.band(0.0, tall) & here, BUILDING, haze(street, rgb * sunlit, plane.ahead))
 
 
-def paint_barrier(picture: Picture, dice: Dice, street: Street, side: int, label: int) -> None:
+def paint_barrier(canvas: Canvas, dice: Dice, street: Street, side: int, class_id: int) -> None:
     """A wall (courses of stone) or a fence (pickets one can look through) of like height and colour."""
-    plane = see_plane(picture, side, street.kerb(side) + 0.15)
+    plane = see_plane(canvas, side, street.kerb(side) + 0.15)
     start = dice.between(4.0, 14.0)
     where = plane.band(0.0, dice.between(1.3, 2.3)) & (plane.ahead > start)
     where &= plane.ahead < start + dice.between(8.0, 22.0)
     base = colour(dice.pick(BARRIER_COLOURS)) * np.float32(1.0 if side != street.sun else 1 - 0.4 * street.sunlight)
     fine = np.clip(plane.scale / np.float32(12), 0, 1)
-    if label == WALL:
+    if class_id == WALL:
         course = (fraction(plane.up, 0.45) < 0.2) | (fraction(plane.ahead, 1.1) < 0.1)
         rgb = base * (1 - course * fine * np.float32(0.3))[..., None]
     else:
         picket = (fraction(plane.ahead, 0.5) < 0.45) | (fraction(plane.up, 0.8) < 0.2)
         through = np.where(picket, np.float32(0.1), np.float32(0.45) + fine * np.float32(0.45))[..., None]
-        rgb = base * (1 - through) + picture.rgb * through
-    picture.put(where, label, haze(street, rgb, plane.ahead))
+        rgb = base * (1 - through) + canvas.rgb * through
+    canvas.put(where, class_id, haze(street, rgb, plane.ahead))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from raylab.data.classes import Colour
 from raylab.data.synthetic.background import (
     BICYCLE,
     BUS,
@@ -22,9 +23,8 @@ from raylab.data.synthetic.background import (
     TRAIN,
     TRUCK,
     VEGETATION,
-    Colour,
+    Canvas,
     Dice,
-    Picture,
     Street,
 )
 from raylab.data.synthetic.brush import Brush
@@ -43,14 +43,14 @@ METAL: Colour = (104, 106, 108)
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """An object on the ground.
 
     Attributes:
         z: metres ahead of its nearest point.
         x: metres right of the middle of the road.
         width: metres, of its shadow.
-        paint: draws it, with the brush already at its place.
+        paint: draws it, with the brush already there.
     """
 
     z: float
@@ -59,16 +59,16 @@ class Thing:
     paint: Callable[[Brush], None]
 
 
-def _prism(brush: Brush, label: int, value: Colour, size: tuple[float, float, float], low: float) -> int:
+def _prism(brush: Brush, class_id: int, value: Colour, size: tuple[float, float, float], low: float) -> int:
     """A box with its back towards the camera and the flank that can be seen. Returns the flank's side, or 0."""
     width, height, length = size
     half = width / 2
     flank = -1 if brush.x - half > 0 else 1 if brush.x + half < 0 else 0
     if flank:
         edge = brush.x + flank * half
-        brush.polygon(label, value, [(edge, low, brush.z), (edge, height, brush.z), (edge, height, brush.z + length),
+        brush.polygon(class_id, value, [(edge, low, brush.z), (edge, height, brush.z), (edge, height, brush.z + length),
                                      (edge, low, brush.z + length)], light=0.72)  # fmt: skip
-    brush.box(label, value, -half, half, low, height)
+    brush.box(class_id, value, -half, half, low, height)
     return flank
 
 
@@ -109,44 +109,46 @@ def car(dice: Dice) -> Callable[[Brush], None]:
     return paint
 
 
-def lorry(dice: Dice, label: int) -> Callable[[Brush], None]:
+def lorry(dice: Dice, class_id: int) -> Callable[[Brush], None]:
     """A truck, bus or tram: boxes of like size and colour that differ in their windows."""
     value, width = dice.pick(LORRY_COLOURS), dice.between(2.3, 2.6)
     height = dice.between(2.9, 3.5)
-    length = {TRUCK: 8.0, BUS: 11.0, TRAIN: 26.0}[label]
+    length = {TRUCK: 8.0, BUS: 11.0, TRAIN: 26.0}[class_id]
     shutter = dice.chance(0.5)
 
     def paint(brush: Brush) -> None:
         half = width / 2
-        flank = _prism(brush, label, value, (width, height, length), 0.35)
-        brush.box(label, DARK, -half * 0.9, -half * 0.55, 0.0, 0.5)
-        brush.box(label, DARK, half * 0.55, half * 0.9, 0.0, 0.5)
-        if label == TRUCK:
+        flank = _prism(brush, class_id, value, (width, height, length), 0.35)
+        brush.box(class_id, DARK, -half * 0.9, -half * 0.55, 0.0, 0.5)
+        brush.box(class_id, DARK, half * 0.55, half * 0.9, 0.0, 0.5)
+        if class_id == TRUCK:
             brush.box(None, value, -0.04, 0.04, 0.6, height * 0.95, light=0.6)
             if shutter:
                 for step in range(4):
                     brush.box(None, value, -half * 0.9, half * 0.9, 0.8 + 0.55 * step, 0.86 + 0.55 * step, light=0.75)
             brush.box(None, DARK, -half, half, 0.4, 0.65)
         else:
-            brush.box(None, GLASS, -half * 0.82, half * 0.82, height * (0.5 if label == BUS else 0.42), height * 0.82)
-            sign = (220, 170, 60) if label == BUS else (230, 226, 214)
+            brush.box(
+                None, GLASS, -half * 0.82, half * 0.82, height * (0.5 if class_id == BUS else 0.42), height * 0.82
+            )
+            sign = (220, 170, 60) if class_id == BUS else (230, 226, 214)
             brush.box(None, sign, -half * 0.4, half * 0.4, height * 0.87, height * 0.95)
             if flank:
-                _flank_windows(brush, flank, half, height * 0.48, height * 0.82, length, 6 if label == BUS else 12)
+                _flank_windows(brush, flank, half, height * 0.48, height * 0.82, length, 6 if class_id == BUS else 12)
         for side in (-1, 1):
-            lamp = (232, 226, 190) if label == TRAIN else (186, 44, 38)
+            lamp = (232, 226, 190) if class_id == TRAIN else (186, 44, 38)
             brush.box(None, lamp, side * half * 0.8 - 0.12, side * half * 0.8 + 0.12, 0.75, 0.95)
 
     return paint
 
 
-def _body(brush: Brush, label: int, clothes: tuple[Colour, Colour], low: float, tall: float, lean: float) -> None:
+def _body(brush: Brush, class_id: int, clothes: tuple[Colour, Colour], low: float, tall: float, lean: float) -> None:
     """Legs, trunk, arms and head between two heights."""
     size = tall - low
-    brush.box(label, clothes[1], -0.17, -0.02, low, low + size * 0.5)
-    brush.box(label, clothes[1], 0.03, 0.18, low, low + size * 0.47)
-    brush.disc(label, clothes[0], -0.27 + lean, 0.27 + lean, low + size * 0.42, low + size * 0.87)
-    brush.disc(label, SKIN, -0.12 + lean, 0.12 + lean, low + size * 0.84, tall)
+    brush.box(class_id, clothes[1], -0.17, -0.02, low, low + size * 0.5)
+    brush.box(class_id, clothes[1], 0.03, 0.18, low, low + size * 0.47)
+    brush.disc(class_id, clothes[0], -0.27 + lean, 0.27 + lean, low + size * 0.42, low + size * 0.87)
+    brush.disc(class_id, SKIN, -0.12 + lean, 0.12 + lean, low + size * 0.84, tall)
 
 
 def person(dice: Dice) -> Callable[[Brush], None]:
@@ -155,28 +157,28 @@ def person(dice: Dice) -> Callable[[Brush], None]:
     return lambda brush: _body(brush, PERSON, clothes, 0.0, tall, 0.0)
 
 
-def two_wheeler(dice: Dice, label: int, ridden: bool) -> Callable[[Brush], None]:
+def two_wheeler(dice: Dice, class_id: int, ridden: bool) -> Callable[[Brush], None]:
     """A bicycle or motorcycle, seen from the side or from behind, with its rider or parked."""
     clothes, value = (dice.pick(CLOTHES), dice.pick(CLOTHES)), dice.pick(CAR_COLOURS)
     aside, lean = dice.chance(0.5), dice.between(-0.12, 0.12)
 
     def paint(brush: Brush) -> None:
-        solid = label == MOTORCYCLE
+        solid = class_id == MOTORCYCLE
         if aside:
             for left in (-0.85, 0.2):
-                brush.disc(label, DARK if solid else None, left, left + 0.65, 0.0, 0.65, rim=DARK)
+                brush.disc(class_id, DARK if solid else None, left, left + 0.65, 0.0, 0.65, rim=DARK)
             x, z = brush.x, brush.z
             low, high = (0.3, 0.85) if solid else (0.32, 0.62)
             brush.polygon(
-                label, value, [(x - 0.55, low, z), (x - 0.4, high, z), (x + 0.4, high + 0.08, z), (x + 0.5, low, z)]
+                class_id, value, [(x - 0.55, low, z), (x - 0.4, high, z), (x + 0.4, high + 0.08, z), (x + 0.5, low, z)]
             )
-            brush.box(label, DARK, 0.3, 0.4, 0.5, 1.05)
-            brush.box(label, DARK, -0.5, -0.15, high, high + 0.1)
+            brush.box(class_id, DARK, 0.3, 0.4, 0.5, 1.05)
+            brush.box(class_id, DARK, -0.5, -0.15, high, high + 0.1)
         else:
             wide = 0.34 if solid else 0.12
-            brush.box(label, DARK, -wide / 2, wide / 2, 0.0, 0.7)
-            brush.box(label, value, -wide, wide, 0.45, 0.95 if solid else 0.7)
-            brush.box(label, DARK, -0.32, 0.32, 0.95, 1.05)
+            brush.box(class_id, DARK, -wide / 2, wide / 2, 0.0, 0.7)
+            brush.box(class_id, value, -wide, wide, 0.45, 0.95 if solid else 0.7)
+            brush.box(class_id, DARK, -0.32, 0.32, 0.95, 1.05)
         if ridden:
             _body(brush, RIDER, clothes, 0.45, 1.8, lean)
 
@@ -232,72 +234,76 @@ def tree(dice: Dice, ragged: NDArray[np.float32]) -> Callable[[Brush], None]:
     return paint
 
 
-def place_things(dice: Dice, street: Street, featured: int, ragged: NDArray[np.float32]) -> list[Thing]:
+def choose_objects(dice: Dice, street: Street, featured: int, ragged: NDArray[np.float32]) -> list[SceneObject]:
     """All objects of a scene; `featured` names a rare class that this scene shows for certain, near the camera."""
-    things: list[Thing] = []
+    objects: list[SceneObject] = []
     for side in (-1, 1):
-        _park(things, dice, street, side)
-        _furnish(things, dice, street, side, ragged)
+        _park(objects, dice, street, side)
+        _furnish(objects, dice, street, side, ragged)
     for _ in range(int(dice.between(0, 3.2))):
         lane = dice.pick((-1, 1))
-        things.append(Thing(dice.between(9, 55), lane * street.road[lane] * dice.between(0.25, 0.5), 2.0, car(dice)))
-    for label in (TRUCK, BUS, TRAIN):
-        if featured == label or dice.chance(0.06):
-            near = 15.0 if featured == label else 40.0
+        objects.append(
+            SceneObject(dice.between(9, 55), lane * street.road[lane] * dice.between(0.25, 0.5), 2.0, car(dice))
+        )
+    for class_id in (TRUCK, BUS, TRAIN):
+        if featured == class_id or dice.chance(0.06):
+            near = 15.0 if featured == class_id else 40.0
             lane = dice.pick((-1, 1))
-            offset = 0.35 if label == TRAIN else dice.between(0.4, 0.6)
-            spot = Thing(dice.between(9, near), lane * street.road[lane] * offset, 2.8, lorry(dice, label))
+            offset = 0.35 if class_id == TRAIN else dice.between(0.4, 0.6)
+            spot = SceneObject(dice.between(9, near), lane * street.road[lane] * offset, 2.8, lorry(dice, class_id))
             # A vehicle this large would stand in the cars of its lane.
-            things[:] = [other for other in things if other.z < spot.z - 5 or abs(other.x - spot.x) > 2.2]
-            things.append(spot)
-    for label, chance in ((BICYCLE, 0.16), (MOTORCYCLE, 0.08)):
-        near = featured == label
+            objects[:] = [other for other in objects if other.z < spot.z - 5 or abs(other.x - spot.x) > 2.2]
+            objects.append(spot)
+    for class_id, chance in ((BICYCLE, 0.16), (MOTORCYCLE, 0.08)):
+        near = featured == class_id
         if near or dice.chance(chance):
             side = dice.pick((-1, 1))
             edge = street.road[side] * dice.between(0.35, 0.7)
             ahead = dice.between(6, 9.5 if near else 26)
-            things.append(Thing(ahead, side * edge, 0.8, two_wheeler(dice, label, ridden=True)))
-    return things
+            objects.append(SceneObject(ahead, side * edge, 0.8, two_wheeler(dice, class_id, ridden=True)))
+    return objects
 
 
-def _park(things: list[Thing], dice: Dice, street: Street, side: int) -> None:
+def _park(objects: list[SceneObject], dice: Dice, street: Street, side: int) -> None:
     """A row of parked cars."""
     if not dice.chance(0.55):
         return
-    place, density = dice.between(5.0, 14.0), dice.between(0.3, 0.85)
-    while place < 60:
+    ahead, density = dice.between(5.0, 14.0), dice.between(0.3, 0.85)
+    while ahead < 60:
         if dice.chance(density):
-            things.append(Thing(place, side * (street.road[side] - 1.0), 2.0, car(dice)))
-        place += dice.between(5.4, 7.0)
+            objects.append(SceneObject(ahead, side * (street.road[side] - 1.0), 2.0, car(dice)))
+        ahead += dice.between(5.4, 7.0)
 
 
-def _furnish(things: list[Thing], dice: Dice, street: Street, side: int, ragged: NDArray[np.float32]) -> None:
+def _furnish(objects: list[SceneObject], dice: Dice, street: Street, side: int, ragged: NDArray[np.float32]) -> None:
     """Poles, trees, people and parked two-wheelers on one sidewalk."""
     kerb, walk = street.road[side] + street.strip[side], street.walk[side]
-    place = dice.between(6.0, 16.0)
-    while place < 60:
+    ahead = dice.between(6.0, 16.0)
+    while ahead < 60:
         head = dice.pick((None, None, TRAFFIC_SIGN))
-        things.append(Thing(place, side * (kerb + 0.3), 0.3, pole(dice, head)))
-        place += dice.between(9.0, 24.0)
+        objects.append(SceneObject(ahead, side * (kerb + 0.3), 0.3, pole(dice, head)))
+        ahead += dice.between(9.0, 24.0)
     if street.crossing is not None and dice.chance(0.75):
-        things.append(Thing(street.crossing, side * (kerb + 0.4), 0.3, pole(dice, TRAFFIC_LIGHT)))
-    place = dice.between(7.0, 16.0)
-    while place < 70 and dice.chance(0.95 - 0.5 * street.town):
-        things.append(Thing(place, side * (kerb + walk * 0.8), 3.0, tree(dice, ragged)))
-        place += dice.between(5.0, 12.0)
+        objects.append(SceneObject(street.crossing, side * (kerb + 0.4), 0.3, pole(dice, TRAFFIC_LIGHT)))
+    ahead = dice.between(7.0, 16.0)
+    while ahead < 70 and dice.chance(0.95 - 0.5 * street.town):
+        objects.append(SceneObject(ahead, side * (kerb + walk * 0.8), 3.0, tree(dice, ragged)))
+        ahead += dice.between(5.0, 12.0)
     for _ in range(int(dice.between(0, 4.5))):
         across = dice.between(0.2, 0.9) if dice.chance(0.85) else -dice.between(0.5, 2.0)
-        things.append(Thing(dice.between(6.5, 38), side * (kerb + walk * across), 0.6, person(dice)))
+        objects.append(SceneObject(dice.between(6.5, 38), side * (kerb + walk * across), 0.6, person(dice)))
     if dice.chance(0.2):
-        label = BICYCLE if dice.chance(0.75) else MOTORCYCLE
-        things.append(
-            Thing(dice.between(7, 24), side * (kerb + walk * 0.35), 1.0, two_wheeler(dice, label, ridden=False))
+        class_id = BICYCLE if dice.chance(0.75) else MOTORCYCLE
+        objects.append(
+            SceneObject(
+                dice.between(7, 24), side * (kerb + walk * 0.35), 1.0, two_wheeler(dice, class_id, ridden=False)
+            )
         )
 
 
-def cast_shadows(picture: Picture, street: Street, things: Sequence[Thing], ahead: NDArray[np.float32]) -> None:
+def cast_shadows(canvas: Canvas, street: Street, objects: Sequence[SceneObject], ahead: NDArray[np.float32]) -> None:
     """Darken the ground: the houses of the sun's side, and a pool of shade beside each object."""
-    camera = picture.camera
+    camera = canvas.camera
     shade = Image.new("L", (camera.width, camera.height), 0)
     draw = ImageDraw.Draw(shade)
     side, reach = street.sun, street.front(street.sun) * 0.35
@@ -305,23 +311,23 @@ def cast_shadows(picture: Picture, street: Street, things: Sequence[Thing], ahea
         points = [camera.project(side * across, 0, z) for across, z in
                   ((reach, 95.0), (reach, 0.5), (60.0, 0.5), (60.0, 95.0))]  # fmt: skip
         draw.polygon([(int(col), int(row)) for col, row in points], fill=170)
-    for thing in sorted(things, key=lambda thing: -thing.z):
-        long = thing.width * (0.6 + 0.9 * street.sunlight)
-        left = thing.x - thing.width * 0.5 - (long if side > 0 else 0)
-        upper = camera.project(left, 0, thing.z + min(4.0, thing.width * 1.5))
-        lower = camera.project(left + thing.width + long, 0, max(thing.z - 0.15, 0.5))
+    for one in sorted(objects, key=lambda one: -one.z):
+        long = one.width * (0.6 + 0.9 * street.sunlight)
+        left = one.x - one.width * 0.5 - (long if side > 0 else 0)
+        upper = camera.project(left, 0, one.z + min(4.0, one.width * 1.5))
+        lower = camera.project(left + one.width + long, 0, max(one.z - 0.15, 0.5))
         left_top = int(upper[0]), int(upper[1])
         right_bottom = max(left_top[0], int(lower[0])), max(left_top[1], int(lower[1]))
         draw.ellipse([left_top, right_bottom], fill=200)
     strength = np.asarray(shade, np.float32) / np.float32(255) * np.float32(0.25 + 0.4 * street.sunlight)
-    strength = strength * (picture.rows > camera.horizon) * (1 - ahead / np.float32(130))
-    picture.rgb *= (1 - strength)[..., None]
+    strength = strength * (canvas.rows > camera.horizon) * (1 - ahead / np.float32(130))
+    canvas.rgb *= (1 - strength)[..., None]
 
 
-def paint_things(picture: Picture, street: Street, things: Sequence[Thing]) -> None:
+def paint_objects(canvas: Canvas, street: Street, objects: Sequence[SceneObject]) -> None:
     """Paint the objects back to front, so that the near ones hide the far ones."""
-    brush = Brush(picture, street)
-    for thing in sorted(things, key=lambda thing: -thing.z):
-        brush.at(thing.x, thing.z)
-        thing.paint(brush)
+    brush = Brush(canvas, street)
+    for one in sorted(objects, key=lambda one: -one.z):
+        brush.at(one.x, one.z)
+        one.paint(brush)
     brush.flush()

@@ -23,10 +23,10 @@ from raylab.data.synthetic.background import (
     TRAIN,
     TRUCK,
     WALL,
+    Canvas,
     Dice,
-    Picture,
 )
-from raylab.data.synthetic.objects import Thing, cast_shadows, paint_things, place_things, pole
+from raylab.data.synthetic.objects import SceneObject, cast_shadows, choose_objects, paint_objects, pole
 from raylab.errors import ConfigError
 
 GENERATOR_VERSION = 1
@@ -55,7 +55,7 @@ def draw_scene(seed: int, split: Split, index: int, height: int, width: int) -> 
     Args:
         seed: of the data set, at least 0.
         split: which stream of scenes.
-        index: place within the split.
+        index: within the split.
         height: pixels.
         width: pixels.
 
@@ -65,37 +65,37 @@ def draw_scene(seed: int, split: Split, index: int, height: int, width: int) -> 
     dice = Dice(seed, _SPLIT_KEYS[split], index, height, width)
     camera, street = background.plan_camera(dice, height, width), background.plan_street(dice)
     featured = _FEATURED[index % len(_FEATURED)]
-    picture = Picture(camera)
-    background.paint_sky(picture, dice, street)
-    ahead = background.paint_ground(picture, dice, street)
-    things = place_things(dice, street, featured, dice.field(height, width, 3))
+    canvas = Canvas(camera)
+    background.paint_sky(canvas, dice, street)
+    ahead = background.paint_ground(canvas, dice, street)
+    objects = choose_objects(dice, street, featured, dice.field(height, width, 3))
     if featured == TRAFFIC_LIGHT:
         side = dice.pick((-1, 1))
         beside = side * (street.road[side] + street.strip[side] + 0.3)
-        things.append(Thing(dice.between(8.0, 11.0), beside, 0.3, pole(dice, TRAFFIC_LIGHT)))
-    cast_shadows(picture, street, things, ahead)
-    background.paint_backdrop(picture, dice, street)
+        objects.append(SceneObject(dice.between(8.0, 11.0), beside, 0.3, pole(dice, TRAFFIC_LIGHT)))
+    cast_shadows(canvas, street, objects, ahead)
+    background.paint_backdrop(canvas, dice, street)
     for side in (-1, 1):
-        background.paint_facades(picture, dice, street, side)
-    for side, label in ((-1, WALL), (1, FENCE)) if dice.chance(0.5) else ((-1, FENCE), (1, WALL)):
-        if featured == label or dice.chance(0.07):
-            background.paint_barrier(picture, dice, street, side, label)
-    paint_things(picture, street, things)
-    return _expose(picture, dice), picture.label
+        background.paint_facades(canvas, dice, street, side)
+    for side, class_id in ((-1, WALL), (1, FENCE)) if dice.chance(0.5) else ((-1, FENCE), (1, WALL)):
+        if featured == class_id or dice.chance(0.07):
+            background.paint_barrier(canvas, dice, street, side, class_id)
+    paint_objects(canvas, street, objects)
+    return _expose(canvas, dice), canvas.mask
 
 
-def _expose(picture: Picture, dice: Dice) -> NDArray[np.uint8]:
+def _expose(canvas: Canvas, dice: Dice) -> NDArray[np.uint8]:
     """Grain of the surfaces, then the camera's part: exposure, tint, slight blur, sensor noise."""
-    height, width = picture.label.shape
+    height, width = canvas.mask.shape
     fine_table, coarse_table = np.full(256, 0.03, np.float32), np.full(256, 0.03, np.float32)
-    for label, (fine, coarse) in _GRAIN.items():
-        fine_table[label], coarse_table[label] = fine, coarse
-    grain = 1 + fine_table[picture.label] * dice.field(height, width, 1.5)
-    grain += coarse_table[picture.label] * dice.field(height, width, 5)
+    for class_id, (fine, coarse) in _GRAIN.items():
+        fine_table[class_id], coarse_table[class_id] = fine, coarse
+    grain = 1 + fine_table[canvas.mask] * dice.field(height, width, 1.5)
+    grain += coarse_table[canvas.mask] * dice.field(height, width, 5)
     gain = np.float32(dice.between(0.6, 1.15))
     warm = np.float32(dice.between(-0.06, 0.08))
     tint = np.asarray([1 + warm, 1, 1 - warm], np.float32) * gain
-    rgb = picture.rgb * grain[..., None] * tint + np.float32(dice.between(0, 12))
+    rgb = canvas.rgb * grain[..., None] * tint + np.float32(dice.between(0, 12))
     rgb = _blur(rgb, np.float32(dice.between(0.05, 0.22)))
     # Four bytes summed are near enough to a normal distribution (standard deviation 148), and exact everywhere.
     noise = dice.bytes(4, height, width, 3).astype(np.int32)

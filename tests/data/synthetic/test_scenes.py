@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -132,12 +131,3 @@ def test_numbers_out_of_range(given, line):
     with pytest.raises(ConfigError) as caught:
         SyntheticScenes(**given)
     assert str(caught.value) == line
-
-
-def test_a_scene_is_drawn_fast():
-    best = 1.0
-    for index in range(12):
-        start = time.process_time()
-        draw_scene(0, "train", index, 128, 192)
-        best = min(best, time.process_time() - start)
-    assert best < 0.06
