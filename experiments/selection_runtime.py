@@ -225,4 +225,4 @@ def main(options: SelectionRuntime) -> None:
 if __name__ == "__main__":
     plt.switch_backend("agg")
     with exit_cleanly():
-        main(parse(SelectionRuntime, sys.argv[1:], "selection_runtime.py", __doc__))
+        main(parse(SelectionRuntime, sys.argv[1:], os.path.basename(sys.argv[0]), __doc__))

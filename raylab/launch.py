@@ -3,52 +3,102 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from raylab.config import StudyConfig
 from raylab.config.load import absolute_paths
 from raylab.errors import ConfigError, RaylabError, StoreError
 from raylab.tracking.address import tracking_uri
 
+if TYPE_CHECKING:
+    from raylab.report.frames import StudyFrames
 
-def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = False) -> None:
+Say = Callable[[str], None]
+"""Takes a line for the person who waits."""
+
+
+def run_studies(*configs: StudyConfig, say: Say | None = None) -> list[StudyFrames]:
+    """Run studies to their reports, and read what they found; what lies in the store already is not computed again.
+
+    Args:
+        *configs: of the studies; what they have in common is computed once.
+        say: takes each line of what is going on, such as `print`; None is silent.
+
+    Returns:
+        The studies as tables, in the same order.
+
+    Raises:
+        RaylabError: a mistake in the configuration, found before anything is started, or runs that failed.
+
+    Example:
+        Random against Entropy+Spatial on generated scenes, three seeds, some minutes::
+
+            import raylab
+
+            run = raylab.read_preset(raylab.RunConfig, "synthetic")
+            config = raylab.StudyConfig(name="mine", run=run, strategies=("random", "entropy+spatial"), seeds=(0, 1, 2))
+            (study,) = raylab.run_studies(config, say=print)
+            study.points.groupby(["strategy", "budget"])["miou"].agg(["mean", "std"])
+
+        A mistake costs no time:
+
+        >>> import raylab
+        >>> raylab.run_studies(raylab.StudyConfig(strategies=("entrpy",)))
+        Traceback (most recent call last):
+        ...
+        raylab.errors.ConfigError: strategy: 'entrpy' is not known; did you mean 'entropy'?
+    """
+    from raylab.report.frames import load_study
+
+    if configs:
+        launch(configs, say=say or (lambda line: None))
+    return [load_study(config.run.storage, config.name) for config in configs]
+
+
+def say_aloud(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = False, say: Say = say_aloud) -> None:
     """Run studies, write their reports and say where everything lies; or only say what they would cost.
 
     Args:
         configs: of the studies; what they have in common is computed once.
         plan: only print the plan.
         resume: refuse to begin a study.
+        say: takes each line for the person who waits.
 
     Raises:
         RaylabError: a mistake in the configuration, or runs that failed; the others are in the reports.
     """
+    from raylab import study
     from raylab.files import Folder
-    from raylab.study import RunFailedError, plan_studies, run_studies
 
     _refuse_relative(configs[0].run.storage)
     configs = [_absolute(config) for config in configs]
     if plan:
-        print("\n".join(plan_studies(configs).lines()))
+        say("\n".join(study.plan_studies(configs).lines()))
         return
     if resume:
         _refuse_new(Folder(configs[0].run.storage, create=False), configs)
-    failure: RunFailedError | None = None
+    failure: study.RunFailedError | None = None
     try:
-        uploader = run_studies(configs, say=lambda line: print(line, flush=True))
-    except RunFailedError as error:
+        uploader = study.run_studies(configs, say=say)
+    except study.RunFailedError as error:
         failure, uploader = error, error.uploader
     try:
-        _report(configs, uploader)
+        _report(configs, uploader, say)
     except RaylabError as error:
         if failure is None:
             raise
-        print("No report:", error)
+        say(f"No report: {error}")
     if failure:
         raise failure
 
 
-def _report(configs: Sequence[StudyConfig], uploader: Any) -> None:
+def _report(configs: Sequence[StudyConfig], uploader: Any, say: Say) -> None:
     from raylab.files import Folder
     from raylab.report import format_table, read_study, write_report
     from raylab.tracking import ui_command
@@ -58,10 +108,10 @@ def _report(configs: Sequence[StudyConfig], uploader: Any) -> None:
     for config in configs:
         page = write_report(store, config.name, command, config.paper)
         uploader.log_report(store, config.name)
-        print(f"\n{format_table(read_study(store, config.name))}\n")
-        print("Report: ", page)
-    print("Results:", store.uri)
-    print("MLflow: ", command)
+        say(f"\n{format_table(read_study(store, config.name))}\n")
+        say(f"Report:  {page}")
+    say(f"Results: {store.uri}")
+    say(f"MLflow:  {command}")
 
 
 def _absolute(config: StudyConfig) -> StudyConfig:

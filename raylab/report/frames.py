@@ -1,0 +1,126 @@
+"""A study as tidy tables, for a notebook: read from the store, not from MLflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from raylab.config import RunConfig, StudyConfig
+from raylab.files import Folder
+from raylab.report.ledgers import run_ledger
+from raylab.report.study_data import RunResult, read_study
+
+KEYS = ("run", "strategy", "region_size", "seed", "round_index")
+"""The columns that every table begins with, by which they are joined."""
+
+
+@dataclass(frozen=True)
+class StudyFrames:
+    """What a study has committed so far, as pandas tables that begin with the same columns `KEYS`.
+
+    Attributes:
+        name: of the study.
+        config: of the study.
+        points: one row a run and round that is trained and evaluated: the budget of rounds 0 to t in the study's unit,
+            labelled_regions, labelled_percent (of the pool's pixels), annotated_images, miou in 0..1, and a column
+            `iou.<class>` for every class, missing where it is absent from prediction and truth.
+        picks: one row a pick of every run, as in its ledger: order, region_id, image_index, image, box, phi and its
+            terms, and the cost in the study's unit.
+        costs: one row a run and round, as in `points`: what the round's picks cost, and for each stage
+            `seconds.<stage>` and `peak_memory.<stage>` in bytes; those of the shared round 0 stand at every run.
+        bound: mIoU of every finished training on all masks, in 0..1.
+    """
+
+    name: str
+    config: StudyConfig
+    points: pd.DataFrame
+    picks: pd.DataFrame
+    costs: pd.DataFrame
+    bound: tuple[float, ...]
+
+
+def load_study(storage: str, name: str) -> StudyFrames:
+    """Read a study, finished or not.
+
+    Args:
+        storage: folder or URI under which its results lie (its `run.storage`).
+        name: of the study.
+
+    Raises:
+        StoreError: no such study lies there (the message names those that do), or a committed file is damaged.
+
+    Example:
+        >>> import raylab, tempfile
+        >>> raylab.load_study(tempfile.gettempdir(), "no-such-study")
+        Traceback (most recent call last):
+        ...
+        raylab.errors.StoreError: ...no-such-study/study.json is missing; ...
+
+        The best round of every strategy, mean over seeds, of a study that is there::
+
+            study = raylab.load_study("raylab-results", "demo")
+            study.points.groupby(["strategy", "round_index"])["miou"].mean().unstack()
+    """
+    store = Folder(storage, create=False)
+    study = read_study(store, name)
+    picks = [_picks(store, result.config) for result in study.runs]
+    spent = {
+        (frame["run"].iloc[0], int(index)): float(cost)
+        for frame in picks
+        if len(frame)
+        for index, cost in frame.groupby("round_index")["cost"].sum().items()
+    }
+    points = [row for result in study.runs for row in _points(result)]
+    costs = [row for result in study.runs for row in _costs(result, spent)]
+    return StudyFrames(
+        name=name,
+        config=study.config,
+        points=pd.DataFrame(points, columns=None if points else [*KEYS, "budget", "miou"]),
+        picks=pd.concat(picks, ignore_index=True),
+        costs=pd.DataFrame(costs, columns=None if costs else [*KEYS, "cost"]),
+        bound=study.supervised,
+    )
+
+
+def _keys(config: RunConfig) -> dict[str, Any]:
+    values = (config.label, config.strategy.label, config.regions.size, config.seed)
+    return dict(zip(KEYS, values, strict=False))
+
+
+def _points(result: RunResult) -> Iterator[dict[str, Any]]:
+    for point in result.points:
+        yield {
+            **_keys(result.config),
+            "round_index": point.round,
+            "budget": point.budget,
+            "labelled_regions": point.labelled_regions,
+            "labelled_percent": point.labelled_percent,
+            "annotated_images": point.annotated_images,
+            "miou": point.miou,
+            **{f"iou.{name}": math.nan if value is None else value for name, value in point.iou.items()},
+        }
+
+
+def _costs(result: RunResult, spent: dict[tuple[str, int], float]) -> Iterator[dict[str, Any]]:
+    for point in result.points:
+        yield {
+            **_keys(result.config),
+            "round_index": point.round,
+            "cost": spent[result.config.label, point.round],
+            **{f"seconds.{stage}": value for stage, value in point.seconds.items()},
+            **{f"peak_memory.{stage}": value for stage, value in point.peak_memory.items()},
+        }
+
+
+def _picks(store: Folder, config: RunConfig) -> pd.DataFrame:
+    ledger = run_ledger(store, config)
+    if ledger is None:
+        return pd.DataFrame(columns=[*KEYS, "order", "region_id", "cost"])
+    frame = ledger.to_pandas().rename(columns={"round": "round_index"})
+    for column, (key, value) in enumerate(_keys(config).items()):
+        frame.insert(column, key, value)
+    return frame
