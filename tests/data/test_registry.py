@@ -1,4 +1,7 @@
-"""The contract of a data set, tried on every row of the registry: a new row needs a fixture `<name>_root`, no test."""
+"""The contract of a data set, tried on every row of the registry.
+
+A new row needs no test, only a fixture `<name>_root` with at least two training images and one validation image.
+"""
 
 from __future__ import annotations
 
