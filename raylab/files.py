@@ -22,9 +22,10 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raylab.bucket_address import Address, split_uri
 from raylab.disk import PARTIAL, Buffer, Disk, make_folder
 from raylab.errors import ExistsError, MissingError, StoreError
-from raylab.object_store import Address, Bucket, open_bucket, probe, split_uri
+from raylab.object_store import Bucket, open_bucket, probe
 
 Names = list[str]
 
@@ -73,7 +74,7 @@ class Folder:
     those older than a day are removed when their folder is written into.
 
     Args:
-        uri: local path, or URI; options follow a question mark (see `raylab.object_store`).
+        uri: local path, or URI; options follow a question mark (see `raylab.bucket_address`).
         create: it will be written to: make it where it is missing, and see whether it can be reached at all. Without
             it nothing is asked before a file is.
         field: of the configuration that names it, for messages.

@@ -1,16 +1,7 @@
 """Buckets of object stores, by obstore: S3, Google Cloud Storage, Azure, and the memory of this process.
 
-URIs and their options:
-
-    s3://bucket/path        region, endpoint_override and scheme (as pyarrow writes them), anonymous=true
-    gs://bucket/path        endpoint_override and scheme, anonymous=true
-    az://container/path     (abfs, abfss too)
-    memory://name/path      this process only; for tests
-
-Further options are obstore's own (`request_payer=true`, `account_name=...`). Keys come from the environment
-(AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_KEY, ...), from the machine's role, or, where
-boto3 is installed, from AWS profiles; they are refreshed when they expire. Requests that fail are tried again for about
-a minute.
+Where an object store knows no conditional puts (some S3-compatible servers ignore them), `create` replaces what was
+there.
 
 obstore's threads do not survive a fork, and a request would then wait for ever: a process that has used a bucket starts
 others by `start_method`, and a forked one is told.
@@ -26,66 +17,29 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import lru_cache
-from importlib.util import find_spec
-from typing import IO, Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from functools import cache
+from typing import IO, Any
 
 import pyarrow.fs as pafs
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import MemoryStore, S3Store, from_url
+from obstore.store import MemoryStore, from_url
 
+from raylab.bucket_address import RETRIES, SCHEMES, Address, arrow_client, client_arguments
 from raylab.disk import Buffer, Info, Kind
 
-SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "abfs", "abfss": "abfss"}
-"""Schemes of URIs, and what obstore calls them; `memory` beside."""
-RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
-"""How long requests are tried again: waits double from 0.1 s to 15 s."""
+RETRY: dict[str, Any] = {"max_retries": RETRIES, "retry_timeout": timedelta(minutes=3)}
 PROBE: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 """The same for the first request, where a wrong address is likelier than an outage."""
-CLIENT = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "1h"}
 HEAD_BYTES = 64 * 1024
 """What is fetched of a file of which only some will be read."""
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or install boto3 for AWS profiles)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
-_NO_PROFILE = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 _forked_after_use = False
 
 
-class Address(NamedTuple):
-    """A bucket.
-
-    Attributes:
-        scheme: of the URI.
-        bucket: what stands before the path.
-        options: what stands after the question mark.
-    """
-
-    scheme: str
-    bucket: str
-    options: str
-
-
-def split_uri(uri: str) -> tuple[Address, str]:
-    """The bucket of a URI, and the path in it.
-
-    Raises:
-        ValueError: the scheme is not known, or there is no bucket.
-    """
-    scheme, _, rest = uri.partition("://")
-    if scheme not in SCHEMES and scheme != "memory":
-        raise ValueError(f"scheme {scheme!r} is unknown; known are file, {', '.join(SCHEMES)} and memory")
-    rest, _, options = rest.partition("?")
-    bucket, _, path = rest.partition("/")
-    if not bucket:
-        raise ValueError("no bucket is named")
-    return Address(scheme, bucket, options), path.strip("/")
-
-
-@lru_cache
+@cache
 def open_bucket(address: Address) -> Bucket:
     """A bucket; one client of it serves the whole process. Nothing is asked of it yet.
 
@@ -137,7 +91,7 @@ class Bucket:
         if address.scheme == "memory":
             self.store: Any = MemoryStore()
         else:
-            url, self.arguments = _arguments(address)
+            url, self.arguments = client_arguments(address)
             self.arguments["retry_config"] = retry
             self.store = from_url(url, **self.arguments)
 
@@ -223,6 +177,9 @@ class Bucket:
         if paths:
             with _os_errors(path):
                 self.store.delete(paths)
+            if self.address.scheme != "memory" and self.is_folder(path):
+                # Ray's client draws folders by empty objects whose names end in a slash, which obstore cannot name.
+                self.arrow().delete_dir(f"{self.name}/{path}")
 
     def way_out(self, error: OSError) -> str:
         """What a person can do about an error."""
@@ -234,32 +191,8 @@ class Bucket:
         return "check the address and the network, then try again"
 
     def arrow(self) -> pafs.FileSystem:
-        """pyarrow's own client of the bucket, for Ray: obstore's fsspec face refuses the buffers that pyarrow writes.
-
-        Paths on it begin with the bucket's name.
-
-        Raises:
-            ValueError: it is the memory of this process, which Ray's workers do not see.
-        """
-        config = self.arguments.get("config", {})
-        endpoint = config.get("endpoint") or config.get("base_url") or ""
-        scheme, _, host = endpoint.partition("://")
-        options: dict[str, Any] = {"scheme": scheme, "endpoint_override": host} if endpoint else {}
-        kind = SCHEMES.get(self.address.scheme)
-        if kind == "s3":
-            keys = {"access_key": config.get("access_key_id"), "secret_key": config.get("secret_access_key")}
-            patience = pafs.AwsStandardS3RetryStrategy(max_attempts=RETRY["max_retries"])
-            options |= {**keys, "region": config.get("region"), "retry_strategy": patience}
-            return pafs.S3FileSystem(anonymous="skip_signature" in config, **options)
-        if kind == "gs":
-            return pafs.GcsFileSystem(anonymous="skip_signature" in config, **options)
-        if kind is None:
-            raise ValueError(f"memory://{self.address.bucket} is seen by this process only; use another storage root")
-        account = config.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-        account = account or self.address.bucket.rpartition("@")[2].partition(".")[0]
-        return pafs.AzureFileSystem(
-            account, account_key=config.get("account_key") or os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
-        )
+        """pyarrow's own client, for Ray: obstore's fsspec face refuses the buffers that pyarrow writes."""
+        return arrow_client(self.address, self.arguments.get("config", {}))
 
 
 class _Object(io.RawIOBase):
@@ -302,69 +235,6 @@ class _Object(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-
-def _arguments(address: Address) -> tuple[str, dict[str, Any]]:
-    """URL and settings of a bucket as obstore takes them."""
-    if address.scheme == "memory":
-        return "", {}
-    scheme = SCHEMES[address.scheme]
-    config: dict[str, Any] = dict(parse_qsl(address.options, keep_blank_values=True))
-    client: dict[str, Any] = dict(CLIENT)
-    login, at, bucket = address.bucket.rpartition("@")
-    if scheme in ("abfs", "abfss"):  # container@account
-        login, at, bucket = "", "", address.bucket
-    if login == "anonymous" or config.pop("anonymous", "").lower() in ("true", "1"):
-        config["skip_signature"] = True
-    elif at:
-        key, _, secret = login.partition(":")
-        config |= {"access_key_id": unquote(key), "secret_access_key": unquote(secret)}
-    endpoint, protocol = config.pop("endpoint_override", ""), config.pop("scheme", "https")
-    if endpoint:
-        endpoint = endpoint if "://" in endpoint else f"{protocol}://{endpoint}"
-    elif scheme == "s3":
-        endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
-    if endpoint:
-        config["base_url" if scheme == "gs" else "endpoint"] = endpoint
-        client["allow_http"] = endpoint.startswith("http://")
-    arguments: dict[str, Any] = {"config": config, "client_options": client}
-    if scheme == "s3":
-        _complete_s3(bucket, arguments)
-    return f"{scheme}://{bucket}", arguments
-
-
-def _complete_s3(bucket: str, arguments: dict[str, Any]) -> None:
-    """Add what obstore does not look for by itself: AWS profiles, and the region of a bucket on AWS.
-
-    Raises:
-        OSError: the region is not given and cannot be asked for.
-    """
-    config = arguments["config"]
-    if not (config.keys() & {"access_key_id", "skip_signature"} or any(os.environ.get(name) for name in _NO_PROFILE)):
-        files = (os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), "~/.aws/config")
-        has_profile = os.environ.get("AWS_PROFILE") or any(os.path.exists(os.path.expanduser(file)) for file in files)
-        if has_profile and find_spec("boto3"):
-            arguments["credential_provider"] = provider = _Profile()
-            config |= {} if "region" in config else provider.config
-    if not ("region" in config or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
-        S3Store(bucket, **arguments)  # tells of options that it does not know before the network is asked
-        config["region"] = "us-east-1" if "endpoint" in config else pafs.resolve_s3_region(bucket)
-
-
-class _Profile:
-    """Keys from an AWS profile, by boto3; pickles, and asks again."""
-
-    def __init__(self) -> None:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        self._provider = Boto3CredentialProvider()
-        self.config = self._provider.config
-
-    def __reduce__(self) -> tuple[type[_Profile], tuple[()]]:
-        return _Profile, ()
-
-    def __call__(self) -> Any:
-        return self._provider()
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ LAYERS = (
     "errors",
     "progress",
     "disk",
+    "bucket_address",
     "object_store",
     "files",
     "acquisition",

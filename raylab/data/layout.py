@@ -150,7 +150,7 @@ def _scan(
             continue
         name = f"{below}{slash}{stem.removesuffix(suffix)}"
         if name in found:
-            place = source.uri_of(f"{folder}/{path}")
-            problems.append(f"{place}: {stem}{found[name]} has the same name without extension; remove one of them")
+            uri = source.uri_of(f"{folder}/{path}")
+            problems.append(f"{uri}: {stem}{found[name]} has the same name without extension; remove one of them")
         found.setdefault(name, extension)
     return found

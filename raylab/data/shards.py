@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
     ]
 )
 BYTES = ("image", "mask")
-PLACE = ("shard", "row_group", "row")
+POSITION = ("shard", "row_group", "row")
 
 
 @dataclass
@@ -72,8 +72,8 @@ class ShardWriter:
         size = len(row["image"]) + len(row["mask"])
         if self._shard_bytes and self._shard_bytes + size > self.shard_bytes:
             self.close_shard()
-        place = {"shard": len(self.shards), "row_group": self._groups, "row": len(self._group)}
-        self.index.append({key: value for key, value in row.items() if key not in BYTES} | place)
+        position = {"shard": len(self.shards), "row_group": self._groups, "row": len(self._group)}
+        self.index.append({key: value for key, value in row.items() if key not in BYTES} | position)
         self._group.append(row)
         self._shard_bytes += size
         self._group_bytes += size
@@ -121,7 +121,7 @@ class ShardWriter:
         Raises:
             StoreError: it cannot be written.
         """
-        fields = [one for one in SCHEMA if one.name not in BYTES] + [pa.field(name, pa.int32()) for name in PLACE]
+        fields = [one for one in SCHEMA if one.name not in BYTES] + [pa.field(name, pa.int32()) for name in POSITION]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(self.index, pa.schema(fields)), sink, compression="zstd")
         return _write(self.target, INDEX, sink.getvalue())

@@ -83,7 +83,7 @@ def joined(parts: list[Geometry]) -> Geometry:
 class Superpixels(Regions):
     """The superpixels of every image of a pool, numbered `offset[image] + label`.
 
-    Pickles as the place of its files where it has one, so that a worker reads the geometry again.
+    Pickles as the folder of its files where it has one, so that a worker reads the geometry again.
 
     Args:
         sizes: (images, 2) heights and widths in pixels.

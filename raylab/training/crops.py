@@ -33,9 +33,9 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """((3, crop, crop) uint8, (crop, crop) uint8) of crop k."""
-        epoch, place = divmod(k, len(self.images))
+        epoch, at = divmod(k, len(self.images))
         order = np.random.default_rng([self.job.seed, 0, epoch]).permutation(self.images)
-        index = int(order[place])
+        index = int(order[at])
         mask = self.dataset.read_mask("train", index)
         if self.job.labelled is not None:
             here = self.job.labelled[self.regions.image_of(self.job.labelled) == index]

@@ -14,11 +14,12 @@ import pytest
 from numpy.typing import NDArray
 from obstore.store import MemoryStore
 
+from raylab.bucket_address import split_uri
 from raylab.config import DataConfig
 from raylab.data import decode, find_problems, open_dataset
 from raylab.errors import DataError
 from raylab.files import Folder
-from raylab.object_store import Bucket, open_bucket, split_uri
+from raylab.object_store import Bucket, open_bucket
 from tests.data.sets import assert_equal, copied, opened, packed
 from tests.s3 import S3Server
 
