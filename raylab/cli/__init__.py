@@ -19,11 +19,14 @@ __all__ = ["COMMANDS", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; exits with 2 after one clear message for every mistake of the user's."""
+    """Entry point; exits with 2 after one clear message for every error that the user can fix."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         with exit_cleanly():
             _dispatch(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has had enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,7 +62,7 @@ def experiment(args: Sequence[str]) -> None:
     folder = experiments_folder()
     before = sys.argv, sys.path
     # As `python experiments/NAME.py` would: a script finds those beside it.
-    sys.argv, sys.path = [f"raylab experiment {name}", *args[1:]], [os.fspath(folder), *sys.path]
+    sys.argv, sys.path = [name, *args[1:]], [os.fspath(folder), *sys.path]
     try:
         runpy.run_path(os.fspath(folder / f"{name}.py"), run_name="__main__")
     finally:

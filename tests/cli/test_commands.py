@@ -150,6 +150,32 @@ def test_a_reader_that_goes_away_meets_no_traceback():
     assert (done.stdout, done.stderr) == ("usage: raylab study [-h] [OPTIONS]\n", "")
 
 
+def test_an_interrupt_is_one_word(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("raylab.cli.studies.launch", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main(["plan"])
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
+
+
+def test_experiments_are_listed_by_their_table_or_figure_and_run_as_the_scripts_do(capsys):
+    lines = out_of(capsys, "experiment").splitlines()
+    assert "  ablation_tau          Fig. 5: how far the spatial term should reach." in lines
+    plan = out_of(capsys, "experiment", "ablation-tau", "--plan", "--data", "voc2012", "--seeds", "4")
+    script = Path(__file__).parents[2] / "experiments" / "ablation_tau.py"
+    command = [sys.executable, script, "--plan", "--data", "voc2012", "--seeds", "4"]
+    env = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=env)
+    assert plan == done.stdout
+    assert "study ablation-tau-voc2012: 6 runs on voc2012" in plan
+    text = help_of(capsys, "experiment", "ablation_tau", "--help")
+    assert text.startswith("usage: ablation_tau.py [-h] [OPTIONS]\n\nFig. 5: ")
+    assert "  --taus " in text
+
+
 def test_version(capsys):
     lines = out_of(capsys, "--version").splitlines()
     assert lines[0] == f"raylab {__version__}"
