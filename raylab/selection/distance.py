@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import ModuleType
 
 import numpy as np
@@ -12,22 +11,56 @@ from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection.arrays import Array
-from raylab.selection.centres import largest_distance
 
 SUM_GRID = 2.0**-32
 """Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
+_PAIRS = 1 << 17  # looked at in one step
+_SLACK = 1 + 1e-9  # what rounding may hide in a bound
 
 
-def _norm(dr: int, dc: int, p: float) -> float:
-    """L_p norm of (dr, dc); by `math`, value by value, so that it does not depend on NumPy's vector width."""
-    high, low = max(dr, dc), min(dr, dc)
-    if low == 0 or math.isinf(p):
-        return float(high)
+def lp_norm(xp: ModuleType, dy: Array, dx: Array, p: float) -> Array:
+    """L_p norm of differences, one correctly rounded operation after another: the same on NumPy and CuPy.
+
+    Args:
+        xp: array namespace.
+        dy: float64, none negative.
+        dx: float64, none negative; the two are broadcast.
+        p: 1, 2 or infinity.
+    """
     if p == 1:
-        return float(high + low)
+        return dy + dx
     if p == 2:
-        return math.sqrt(high * high + low * low)
-    return high * math.pow(1 + math.pow(low / high, p), 1 / p)
+        return xp.sqrt(dy * dy + dx * dx)
+    return xp.maximum(dy, dx)
+
+
+def largest_distance(regions: Regions, p: float) -> float:
+    """The largest L_p distance in pixels of the centres of two regions of one image, on the host.
+
+    Regions that can be far from others by the extent of their image are looked at first, until no other can be
+    farther than the pair found.
+    """
+    ids = np.arange(regions.n_regions)
+    if not len(ids):
+        return 0.0
+    y, x = regions.centres(ids).T
+    image, first = regions.image_of(ids), regions.offset[:-1]
+    reach = []
+    for centre in (y, x):
+        low, high = np.minimum.reduceat(centre, first)[image], np.maximum.reduceat(centre, first)[image]
+        reach.append(np.maximum(centre - low, high - centre))
+    bound = lp_norm(np, reach[0], reach[1], p) * _SLACK
+    count = np.diff(regions.offset)
+    others = np.arange(int(count.max()))
+    order, best = np.argsort(-bound, kind="stable"), 0.0
+    for step in np.array_split(order, max(1, len(order) * len(others) // _PAIRS)):
+        if bound[step[0]] < best:
+            break
+        of = image[step]
+        pairs = first[of][:, None] + np.minimum(others[None, :], count[of][:, None] - 1)
+        found = lp_norm(np, np.abs(y[pairs] - y[step][:, None]), np.abs(x[pairs] - x[step][:, None]), p)
+        best = max(best, float(found.max()))
+    return best
 
 
 def grid_shapes(regions: RegionGrid) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
@@ -54,7 +87,7 @@ class SpatialDistance:
         if acquisition.distance == "linear":
             if isinstance(regions, RegionGrid):
                 shapes, _ = grid_shapes(regions)
-                self._largest = max((self._centres(r - 1, c - 1) for r, c in shapes), default=0.0)
+                self._largest = max((float(self._pixels(r, c).max()) for r, c in shapes), default=0.0)
             else:
                 self._largest = largest_distance(regions, acquisition.p)
             self.cross = self.empty = self.within = 1.0 if self._largest > 0 else 0.0
@@ -63,9 +96,10 @@ class SpatialDistance:
             self.cross, self.empty = acquisition.c / scale, 1.0
             self.within = max(acquisition.a, acquisition.b) / scale
 
-    def _centres(self, dr: int, dc: int) -> float:
-        """Distance in pixels of two centres dr rows and dc columns apart."""
-        return self._region_size * _norm(dr, dc, self.p)
+    def _pixels(self, rows: int, cols: int) -> NDArray[np.float64]:
+        """(rows, cols) float64: the distance in pixels of two centres of a grid, by their offset."""
+        dy, dx = (self._region_size * np.arange(count, dtype=np.float64) for count in (rows, cols))
+        return np.asarray(lp_norm(np, dy[:, None], dx[None, :], self.p))
 
     @property
     def bounded_by_cross(self) -> bool:
@@ -99,9 +133,7 @@ class SpatialDistance:
         Returns:
             (rows, cols) float64: entry [dr, dc] is the scaled distance of two regions that far apart.
         """
-        table: NDArray[np.float64] = self.scaled(
-            np, np.array([[self._centres(dr, dc) for dc in range(cols)] for dr in range(rows)])
-        )
+        table: NDArray[np.float64] = self.scaled(np, self._pixels(rows, cols))
         table[0, 0] = 0.0
         return table
 

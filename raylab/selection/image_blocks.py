@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection.arrays import Array
-from raylab.selection.centres import lp_norm
-from raylab.selection.distance import SpatialDistance, grid_shapes
+from raylab.selection.distance import SpatialDistance, grid_shapes, lp_norm
 
 _DENSE_TABLE = 1 << 10  # regions of an image up to which all pairs' distances are kept (8 MB)
 

@@ -1,4 +1,4 @@
-"""Pools small enough for the oracle, as awkward as hypothesis can make them."""
+"""Pools small enough for Algorithm 1 as it is written, as awkward as hypothesis can make them."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def acquisitions(draw: st.DrawFn) -> Acquisition:
     q["class_balanced"] = draw(st.booleans())
     q["set_function"] = draw(st.sampled_from(["max_min", "max_min", "max_sum"]))
     q["distance"] = draw(st.sampled_from(["piecewise", "piecewise", "linear"]))
-    q["p"] = draw(st.sampled_from([1.0, 2.0, 3.5, 1000.0, math.inf]))
+    q["p"] = draw(st.sampled_from([1.0, 2.0, math.inf]))
     q["tau"] = draw(st.sampled_from([None, 0.0, 12.0, 40.0]))
     q["a"], q["b"], q["c"] = draw(
         st.sampled_from([(1, 2, 2), (1, 1, 1), (1, 2, 3), (0.7, 1.1, 1.3), (1, 2, 1), (2, 1, 1), (3, 1, 2), (0, 1, 0)])
