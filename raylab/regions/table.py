@@ -15,7 +15,7 @@ from raylab.regions.base import Regions, read_sizes_text
 from raylab.regions.grid import RegionGrid
 from raylab.regions.superpixels import BOX, GEOMETRY_COLUMNS, SUPERPIXELS, superpixels_of
 
-LEDGER = pa.schema(
+LEDGER_SCHEMA = pa.schema(
     [
         ("round", pa.int32()),
         ("order", pa.int32()),
@@ -175,5 +175,5 @@ def ledger_table(
             **{name: (terms or {}).get(name, zeros) for name in ("phi", "uncertainty", "feature", "spatial")},
             "cost": np.ones(len(ids)) if cost is None else cost,
         },
-        schema=LEDGER,
+        schema=LEDGER_SCHEMA,
     )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from statistics import fmean
-
 from matplotlib.figure import Figure
 
-from raylab.report.study_data import STAGES, Study
+from raylab.report.study_data import STAGES, Study, costs_frame
 from raylab.report.style import INK, WIDTH
 
 # Light and dark by turns, and hatched: neighbours differ without colour as well.
@@ -18,12 +15,10 @@ _STAGE_LOOKS = dict(
 
 def stage_seconds(study: Study) -> dict[str, dict[str, float]]:
     """Seconds of a whole run by strategy and stage, mean over its runs; a shared round 0 is counted in each."""
-    totals: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for run in study.runs:
-        if run.points:
-            spent = {stage: sum(point.seconds.get(stage, 0.0) for point in run.points) for stage in STAGES}
-            totals[run.config.strategy.label].append(spent)
-    return {name: {stage: fmean(run[stage] for run in runs) for stage in STAGES} for name, runs in totals.items()}
+    costs = costs_frame(study)
+    runs = costs.pivot_table("seconds", ["strategy", "run"], "stage", aggfunc="sum", sort=False)
+    means = runs.reindex(columns=list(STAGES)).fillna(0.0).groupby("strategy", sort=False).mean()
+    return {str(name): row for name, row in means.to_dict("index").items()}
 
 
 def stage_bars(study: Study) -> Figure:

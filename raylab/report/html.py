@@ -7,20 +7,20 @@ import yaml
 from raylab.errors import RaylabError
 from raylab.files import Folder
 from raylab.report import bars, curves, dots, overlays, tables
-from raylab.report.labels import LabelHistogram, label_histogram, labels_csv
+from raylab.report.labels import LabelHistogram, label_histogram, labels_frame
 from raylab.report.page import render_page
 from raylab.report.paper import beside
 from raylab.report.statistics import differences, reference_of
-from raylab.report.study_data import Study, read_study
+from raylab.report.study_data import Study, points_frame, read_study
 from raylab.report.style import Picture, render
 from raylab.runs.studies import report_folder
 
 TABLES = {
-    "points": tables.points_csv,
-    "summary": tables.summary_csv,
-    "seeds": tables.seeds_csv,
-    "differences": tables.differences_csv,
-    "classes": tables.classes_csv,
+    "points": points_frame,
+    "summary": tables.summary_frame,
+    "seeds": tables.seeds_frame,
+    "differences": tables.differences_frame,
+    "classes": tables.classes_frame,
 }
 
 
@@ -95,11 +95,11 @@ def _from_data(store: Folder, study: Study) -> tuple[list[overlays.Overlay], Lab
 def _files(
     study: Study, pictures: dict[str, Picture], seen: list[overlays.Overlay], histogram: LabelHistogram | None
 ) -> dict[str, bytes]:
-    written = {f"{key}.csv": table(study).encode() for key, table in TABLES.items()}
+    written = {f"{key}.csv": tables.as_csv(frame(study)).encode() for key, frame in TABLES.items()}
     for key, picture in pictures.items():
         written |= {f"{key}.png": picture.png, f"{key}.svg": picture.svg}
     if histogram:
-        written["labels.csv"] = labels_csv(histogram).encode()
+        written["labels.csv"] = tables.as_csv(labels_frame(histogram)).encode()
     return written | _overlay_files(study, seen)
 
 
@@ -111,5 +111,5 @@ def _overlay_files(study: Study, seen: list[overlays.Overlay]) -> dict[str, byte
         if by_round := overlays.rounds_sheet(overlay, rounds):
             written[f"overlay-{i}-rounds.png"] = by_round
     if seen:
-        written["picks.csv"] = overlays.picks_csv(seen).encode()
+        written["picks.csv"] = tables.as_csv(overlays.numbered_picks_frame(seen)).encode()
     return written

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylab.data.base import SegmentationDataset
 from raylab.files import Folder
 from raylab.pool import open_regions
-from raylab.report.ledgers import of_image, open_data, run_ledger
-from raylab.report.study_data import Study
-from raylab.report.tables import as_csv
+from raylab.report.ledgers import of_image, open_data
+from raylab.report.study_data import Study, run_ledger
 
 MOST_IMAGES = 500
 """Masks that are read at most: of a larger pool, this many images spread evenly over it stand for all."""
@@ -174,18 +174,17 @@ def _budgets(ledger: pa.Table) -> tuple[int, ...]:
     return tuple(int(n) for n in np.bincount(ledger["round"].to_numpy()).cumsum())
 
 
-def labels_csv(histogram: LabelHistogram) -> str:
+def labels_frame(histogram: LabelHistogram) -> pd.DataFrame:
     """Pixels and shares by strategy, seed, budget and class, and those of the pool."""
-    rows: list[Sequence[str | int | float | None]] = []
-    for run in histogram.runs:
-        for budget, pixels in zip(run.budgets, run.pixels, strict=True):
-            rows += _lines([run.strategy, run.seed, budget], histogram, pixels)
-    rows += _lines(["pool", None, None], histogram, histogram.pool)
-    return as_csv(["strategy", "seed", "labelled_regions", "class", "pixels", "share_percent"], rows)
-
-
-def _lines(
-    key: list[str | int | None], histogram: LabelHistogram, pixels: NDArray[np.int64]
-) -> list[Sequence[str | int | float | None]]:
-    total = max(1, int(pixels.sum()))
-    return [[*key, c, int(n), 100 * int(n) / total] for c, n in zip(histogram.classes, pixels, strict=True)]
+    counted = [
+        ((run.strategy, run.seed, budget), pixels)
+        for run in histogram.runs
+        for budget, pixels in zip(run.budgets, run.pixels, strict=True)
+    ]
+    rows = [
+        (*key, name, int(n), 100 * int(n) / max(1, int(pixels.sum())))
+        for key, pixels in [*counted, (("pool", None, None), histogram.pool)]
+        for name, n in zip(histogram.classes, pixels, strict=True)
+    ]
+    columns = ["strategy", "seed", "labelled_regions", "class", "pixels", "share_percent"]
+    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64", "labelled_regions": "Int64"})

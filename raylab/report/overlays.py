@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
@@ -14,10 +15,9 @@ from raylab.config import RunConfig
 from raylab.data import SegmentationDataset
 from raylab.files import Folder
 from raylab.report.labels import Inside, region_shape
-from raylab.report.ledgers import of_image, open_data, run_ledger
+from raylab.report.ledgers import of_image, open_data
 from raylab.report.panels import Pixels, draw_regions, round_colours, scaled, sheet
-from raylab.report.study_data import Study
-from raylab.report.tables import as_csv
+from raylab.report.study_data import Study, run_ledger
 
 NUMBERED = 12
 """Picks of a strategy in an image that carry their number; more would hide what they lie on."""
@@ -25,13 +25,13 @@ TERMS = ("phi", "uncertainty", "feature", "spatial")
 
 
 @dataclass(frozen=True)
-class Pick:
+class NumberedPick:
     """A region a strategy selected after round 0.
 
     Attributes:
         number: written on the picture: first, second, ... of this strategy in this image.
         round: t.
-        order: place in the batch of its round, from 0, as in the ledger.
+        order: index in the batch of its round, from 0, as in the ledger.
         region_id: of the region.
         top: of its box, in pixels.
         left: of its box, in pixels.
@@ -63,7 +63,7 @@ class Panel:
     count: int
     picture: Pixels
     rounds: tuple[Pixels, ...]
-    picks: tuple[Pick, ...]
+    picks: tuple[NumberedPick, ...]
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,13 @@ def _panel(run: RunConfig, image: Pixels, picks: pa.Table, inside: Inside) -> Pa
     return Panel(run.strategy.label, int((t > 0).sum()), whole, tuple(rounds), first)
 
 
-def _first_picks(run: RunConfig, picks: pa.Table) -> tuple[Pick, ...]:
+def _first_picks(run: RunConfig, picks: pa.Table) -> tuple[NumberedPick, ...]:
     acquisition = run.strategy.acquisition()
     scored = acquisition.needs_uncertainty or acquisition.needs_features or bool(acquisition.spatial)
     has = dict(zip(TERMS, (scored, acquisition.uncertainty, acquisition.feature, acquisition.spatial), strict=True))
     rows = sorted((row for row in picks.to_pylist() if row["round"] > 0), key=lambda r: (r["round"], r["order"]))
     return tuple(
-        Pick(
+        NumberedPick(
             number=i,
             **{key: row[key] for key in ("round", "order", "region_id", "top", "left")},
             terms={term: row[term] if has[term] else None for term in TERMS},
@@ -187,13 +187,13 @@ def rounds_sheet(overlay: Overlay, rounds: int) -> bytes | None:
     return sheet(rows, rounds) if rows else None
 
 
-def picks_csv(overlays: Sequence[Overlay]) -> str:
-    """The numbered picks of all overlays."""
+def numbered_picks_frame(overlays: Sequence[Overlay]) -> pd.DataFrame:
+    """The numbered picks of all overlays, with the terms that their strategy has."""
     fixed = ("number", "round", "order", "region_id", "top", "left")
     rows = [
-        [overlay.image, panel.strategy, *(getattr(pick, key) for key in fixed), *pick.terms.values()]
+        (overlay.image, panel.strategy, *(getattr(pick, key) for key in fixed), *pick.terms.values())
         for overlay in overlays
         for panel in overlay.panels
         for pick in panel.picks
     ]
-    return as_csv(["image", "strategy", *fixed, *TERMS], rows)
+    return pd.DataFrame(rows, columns=["image", "strategy", *fixed, *TERMS])

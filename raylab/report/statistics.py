@@ -11,8 +11,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import fmean, stdev
+
+from scipy.special import stdtrit
 
 from raylab.report.study_data import Point, RunResult, Study
 
@@ -163,35 +164,6 @@ def area_under_curve(budgets: Sequence[float], scores: Sequence[float]) -> float
     return sum(trapezoids) / (x[-1] - x[0])
 
 
-@cache
-def student_t_quantile(confidence: float, freedom: int) -> float:
-    """The t that a Student variable stays within, on both sides, with the given probability.
-
-    Args:
-        confidence: in (0, 1).
-        freedom: degrees of freedom, at least 1.
-    """
-    low, high = 0.0, 1.0
-    while _within(high, freedom) < confidence:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < confidence else (low, middle)
-    return high
-
-
-def _within(t: float, freedom: int) -> float:
-    """P(|T| <= t): the finite sums for whole degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for k in range(2 + odd, freedom + 1, 2):
-        total += term
-        term *= cosine**2 * (k - 1) / k
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-
 def target_of(study: Study) -> float | None:
     """The mIoU that counts as enough: `SHARE` of the mean over the trainings on all masks; None without one."""
     return None if study.bound is None else SHARE * study.bound
@@ -282,4 +254,5 @@ def _scores(runs: Sequence[RunResult]) -> dict[int, dict[int, float]]:
 def _half_width(values: Sequence[float]) -> float | None:
     if len(values) < 2:
         return None
-    return student_t_quantile(CONFIDENCE, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))  # of Student's t
+    return quantile * stdev(values) / math.sqrt(len(values))

@@ -1,90 +1,98 @@
-"""A study in text: the table for a terminal, and CSV files for everything the report shows."""
+"""A study in tables: aligned text for a terminal, and frames of everything the report shows, for its CSV files."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from statistics import stdev
 from typing import Any
 
-from raylab.report.statistics import SHARE, Spread, Summary, differences, seed_summaries, summaries, target_of
-from raylab.report.study_data import STAGES, Curve, CurvePoint, Study, by_budget
+import pandas as pd
+
+from raylab.report.statistics import (
+    SHARE,
+    SeedSummary,
+    Spread,
+    Summary,
+    differences,
+    seed_summaries,
+    summaries,
+    target_of,
+)
+from raylab.report.study_data import Curve, CurvePoint, Study, by_budget
+
+_SUMMARY = [
+    "strategy",
+    "region_size",
+    "unit",
+    "target_miou",
+    "seeds",
+    "seeds_reaching_target",
+    "first_budget_to_target",
+    *(
+        f"{name}.{part}"
+        for name in ("budget_to_target", "pixels_percent_to_target", "area_under_curve")
+        for part in ("mean", "std", "n")
+    ),
+]
 
 
-def points_csv(study: Study) -> str:
-    """Every point of every run, one line each."""
-    classes = list(dict.fromkeys(name for run in study.runs for point in run.points for name in point.iou))
-    first = ["strategy", "region_size", "seed", "round"]
-    measured = ["budget", "labelled_regions", "labelled_percent", "annotated_images", "miou"]
-    costs = [f"{kind}.{stage}" for kind in ("seconds", "peak_memory_bytes") for stage in STAGES]
-    rows = []
-    for run in study.runs:
-        config = run.config
-        for p in run.points:
-            key = [config.strategy.label, config.regions.size, config.seed, p.round]
-            measures = [p.budget, p.labelled_regions, p.labelled_percent, p.annotated_images, p.miou]
-            values = [*measures, *map(p.iou.get, classes)]
-            rows.append([*key, *values, *map(p.seconds.get, STAGES), *map(p.peak_memory.get, STAGES), config.label])
-    return as_csv([*first, *measured, *(f"iou.{name}" for name in classes), *costs, "run"], rows)
-
-
-def summary_csv(study: Study) -> str:
-    """One line a strategy and region size: budget to the target and area under the curve, over seeds."""
-    head = [
-        "strategy",
-        "region_size",
-        "unit",
-        "target_miou",
-        "seeds",
-        "seeds_reaching_target",
-        "first_budget_to_target",
-    ]
-    spreads = ("budget_to_target", "pixels_percent_to_target", "area_under_curve")
-    head += [f"{name}.{part}" for name in spreads for part in ("mean", "std", "n")]
+def summary_frame(study: Study) -> pd.DataFrame:
+    """One row a strategy and region size: budget to the target and area under the curve, over seeds."""
     rows = []
     for s in summaries(study):
-        over_seeds = [value for spread in (s.budget, s.pixels, s.area) for value in _parts(spread)]
-        key = [s.strategy, s.region_size, study.config.run.budget.unit, target_of(study)]
-        rows.append([*key, s.seeds, s.reached, s.first, *over_seeds])
-    return as_csv(head, rows)
+        row = {
+            "strategy": s.strategy,
+            "region_size": s.region_size,
+            "unit": study.config.run.budget.unit,
+            "target_miou": target_of(study),
+            "seeds": s.seeds,
+            "seeds_reaching_target": s.reached,
+            "first_budget_to_target": s.first,
+        }
+        spreads = {"budget_to_target": s.budget, "pixels_percent_to_target": s.pixels, "area_under_curve": s.area}
+        for name, spread in spreads.items():
+            row[f"{name}.mean"] = spread and spread.mean
+            row[f"{name}.std"] = spread and spread.std
+            row[f"{name}.n"] = spread.n if spread else 0
+        rows.append(row)
+    return pd.DataFrame(rows, columns=_SUMMARY).astype({"seeds_reaching_target": "Int64"})
 
 
-def seeds_csv(study: Study) -> str:
-    """The same as `summary_csv`, one line a seed; empty where a run does not reach the target, or is not finished."""
-    head = ["strategy", "region_size", "seed", "budget_to_target", "pixels_percent_to_target", "area_under_curve"]
-    rows = ([s.strategy, s.region_size, s.seed, s.budget, s.pixels, s.area] for s in seed_summaries(study))
-    return as_csv(head, rows)
+def seeds_frame(study: Study) -> pd.DataFrame:
+    """The same as `summary_frame`, one row a seed; missing where a run misses the target, or is not finished."""
+    names = {"budget": "budget_to_target", "pixels": "pixels_percent_to_target", "area": "area_under_curve"}
+    columns = [field.name for field in fields(SeedSummary)]
+    return pd.DataFrame(map(asdict, seed_summaries(study)), columns=columns).rename(columns=names)
 
 
-def differences_csv(study: Study) -> str:
+def differences_frame(study: Study) -> pd.DataFrame:
     """mIoU of every strategy minus that of every earlier one, paired by seed, at every budget after the shared one."""
-    head = ["region_size", "budget", "strategy", "reference", "seeds", "mean", "std", "low", "high"]
+    columns = ["region_size", "budget", "strategy", "reference", "seeds", "mean", "std", "low", "high"]
     rows = []
     for d in differences(study):
-        spread = stdev(d.values) if len(d.values) > 1 else None
+        std = stdev(d.values) if len(d.values) > 1 else None
         low, high = d.interval or (None, None)
-        rows.append([d.region_size, d.budget, d.strategy, d.reference, len(d.seeds), d.mean, spread, low, high])
-    return as_csv(head, rows)
+        rows.append((d.region_size, d.budget, d.strategy, d.reference, len(d.seeds), d.mean, std, low, high))
+    return pd.DataFrame(rows, columns=columns)
 
 
-def classes_csv(study: Study) -> str:
+def classes_frame(study: Study) -> pd.DataFrame:
     """IoU of every class at every budget, mean over the seeds in which it occurs, and with all masks."""
-    rows: list[list[Any]] = []
-    for curve in study.curves():
-        for p in curve.points:
-            rows += [[curve.strategy, curve.region_size, p.budget, *item] for item in p.iou.items()]
-    rows += [["supervised", None, None, *item] for item in study.supervised_iou.items()]
-    return as_csv(["strategy", "region_size", "budget", "class", "iou"], rows)
+    rows: list[tuple[Any, ...]] = [
+        (curve.strategy, curve.region_size, point.budget, name, iou)
+        for curve in study.curves()
+        for point in curve.points
+        for name, iou in point.iou.items()
+    ]
+    rows += [("supervised", None, None, *item) for item in study.supervised_iou.items()]
+    frame = pd.DataFrame(rows, columns=["strategy", "region_size", "budget", "class", "iou"])
+    return frame.astype({"region_size": "Int64", "budget": "Int64"})
 
 
-def as_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV; None becomes an empty field."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return out.getvalue()
+def as_csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV without its index; what is missing is an empty field."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def format_table(study: Study) -> str:
@@ -151,10 +159,6 @@ def show_budget(summary: Summary) -> str:
     if summary.budget:
         return show_spread(summary.budget, digits=0)
     return "not reached" if not summary.reached else f"reached by {summary.reached} of {summary.seeds} seeds"
-
-
-def _parts(spread: Spread | None) -> list[float | None]:
-    return [None, None, 0] if spread is None else [spread.mean, spread.std, spread.n]
 
 
 def _aligned(head: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]) -> list[str]:

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from raylab.errors import StoreError
 from raylab.regions import RegionGrid, Superpixels
-from raylab.regions.table import LEDGER, columns_of, ledger_table, region_schema, region_table, regions_of, with_regions
+from raylab.regions.table import (
+    LEDGER_SCHEMA,
+    columns_of,
+    ledger_table,
+    region_schema,
+    region_table,
+    regions_of,
+    with_regions,
+)
 from tests.selection.pools import irregular
 
 TERMS = ("phi", "uncertainty", "feature", "spatial")
@@ -70,7 +78,7 @@ def test_the_ledger_says_where_each_pick_lies():
     regions = RegionGrid([(40, 50), (20, 20)], 16)
     terms = {name: np.asarray([3.0, 1.0]) + i for i, name in enumerate(TERMS)}
     table = ledger_table(regions, ["a", "b"], 3, np.asarray([15, 2]), terms)
-    assert table.schema == LEDGER
+    assert table.schema == LEDGER_SCHEMA
     assert table.to_pylist() == [
         {"round": 3, "order": 0, "region_id": 15, "image_index": 1, "image": "b", "top": 16, "left": 16, "height": 4,
          "width": 4, "phi": 3.0, "uncertainty": 4.0, "feature": 5.0, "spatial": 6.0, "cost": 1.0},
@@ -87,7 +95,7 @@ def test_the_ledger_of_the_random_draw_has_zero_terms():
 
 def test_an_empty_ledger_keeps_the_schema():
     table = ledger_table(RegionGrid([(32, 32)], 16), ["a"], 1, np.empty(0, np.int64))
-    assert (table.num_rows, table.schema) == (0, LEDGER)
+    assert (table.num_rows, table.schema) == (0, LEDGER_SCHEMA)
 
 
 def test_the_ledger_says_the_bounding_box_of_a_superpixel():

@@ -18,6 +18,7 @@ from raylab.report.html import figures
 from raylab.report.labels import label_histogram
 from raylab.report.study_data import RunResult, Study, read_study
 from raylab.report.style import RANDOM, looks
+from raylab.report.tables import as_csv
 from tests.report.study_on_disk import CONFIG, write_study
 
 
@@ -152,6 +153,6 @@ def test_picks_come_in_their_order_with_the_terms_of_their_strategy(store: Folde
     assert order == sorted(order)
     assert {term for term, value in picks["entropy"][0].terms.items() if value is None} == {"feature", "spatial"}
     assert set(picks["random"][0].terms.values()) == {None}
-    text = overlays.picks_csv([overlay])
+    text = as_csv(overlays.numbered_picks_frame([overlay]))
     assert text.splitlines()[0].startswith("image,strategy,number,round,order,region_id,top,left,phi")
     assert len(text.splitlines()) == 1 + sum(map(len, picks.values()))

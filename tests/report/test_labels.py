@@ -14,9 +14,10 @@ from raylab.errors import DataError
 from raylab.files import Folder
 from raylab.pool import open_regions
 from raylab.regions.table import ledger_table
-from raylab.report.labels import class_counts, label_histogram, labelled_pixels, labels_csv, region_shape
-from raylab.report.ledgers import of_image, run_ledger
-from raylab.report.study_data import RunResult, Study, read_study
+from raylab.report.labels import class_counts, label_histogram, labelled_pixels, labels_frame, region_shape
+from raylab.report.ledgers import of_image
+from raylab.report.study_data import RunResult, Study, read_study, run_ledger
+from raylab.report.tables import as_csv
 from tests.report.study_on_disk import CONFIG, write_study
 
 MASK = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -108,7 +109,7 @@ def test_a_sample_stands_for_a_large_pool(store: Folder, study: Study) -> None:
 def test_the_csv_has_strategies_budgets_classes_and_the_pool(store: Folder, study: Study) -> None:
     histogram = label_histogram(store, study)
     assert histogram is not None
-    rows = list(csv.DictReader(io.StringIO(labels_csv(histogram))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(labels_frame(histogram)))))
     assert len(rows) == (3 * 2 * 3 + 1) * 19
     pool = [row for row in rows if row["strategy"] == "pool"]
     assert sum(float(row["share_percent"]) for row in pool) == pytest.approx(100)

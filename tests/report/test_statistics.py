@@ -15,7 +15,6 @@ from raylab.report.statistics import (
     differences,
     reference_of,
     seed_summaries,
-    student_t_quantile,
     summaries,
     target_of,
 )
@@ -87,17 +86,6 @@ def test_the_area_is_a_mean_whatever_the_unit_of_the_budget(scores: list[float],
     assert area is not None
     assert min(scores) - 1e-9 <= area <= max(scores) + 1e-9
     assert area == pytest.approx(area_under_curve([2 * b for b in budgets], scores), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("confidence", "freedom", "table"),
-    [
-        (0.95, 1, 12.7062), (0.95, 2, 4.3027), (0.95, 3, 3.1824), (0.95, 4, 2.7764), (0.95, 9, 2.2622),
-        (0.95, 30, 2.0423), (0.99, 1, 63.6567), (0.99, 5, 4.0321), (0.9, 2, 2.9200), (0.95, 10_000, 1.9602),
-    ],
-)  # fmt: skip
-def test_students_quantiles_are_those_of_the_tables(confidence: float, freedom: int, table: float) -> None:
-    assert student_t_quantile(confidence, freedom) == pytest.approx(table, abs=6e-5)
 
 
 def test_a_summary_is_over_what_each_seed_reached(study: Study) -> None:

@@ -2,23 +2,25 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from raylab.config import StudyConfig
 from raylab.files import Folder
 from raylab.report.headlines import headlines
 from raylab.report.statistics import Spread
-from raylab.report.study_data import read_study
+from raylab.report.study_data import Study, points_frame, read_study
 from raylab.report.tables import (
-    classes_csv,
-    differences_csv,
+    as_csv,
+    classes_frame,
+    differences_frame,
     format_table,
-    points_csv,
-    seeds_csv,
+    seeds_frame,
     show_spread,
-    summary_csv,
+    summary_frame,
 )
 from raylab.runs import RoundStore
 from tests.report.study_on_disk import train_record, write_study
@@ -31,8 +33,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return store
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text)))
+def rows_of(frame: pd.DataFrame) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(as_csv(frame))))
 
 
 def test_the_table_is_aligned_and_in_percent(store: Folder) -> None:
@@ -56,34 +58,51 @@ def test_the_headline_is_computed_and_claims_no_more(store: Folder) -> None:
 
 
 def test_csv_has_every_point(store: Folder) -> None:
-    rows = rows_of(points_csv(read_study(store, "small")))
+    rows = rows_of(points_frame(read_study(store, "small")))
     assert len(rows) == 3 * 2 * 3
     assert rows[0]["strategy"] == "random"
     assert float(rows[2]["miou"]) == pytest.approx(0.4)
     assert rows[0]["iou.bicycle"] == ""
     assert rows[0]["seconds.score"] == ""
     assert [row["budget"] for row in rows[:3]] == ["20", "40", "80"]
+    assert (rows[0]["seconds.train"], rows[0]["peak_memory_bytes.train"]) == ("20.0", "900000000")
+
+
+def test_whole_numbers_stay_whole_beside_what_is_missing(store: Folder) -> None:
+    study = read_study(store, "small")
+    assert {row["region_size"] for row in rows_of(classes_frame(study))} == {"16", ""}
+    assert {row["peak_memory_bytes.score"] for row in rows_of(points_frame(study))} == {"200000000", ""}
+
+
+@pytest.mark.parametrize("frame", [points_frame, summary_frame, seeds_frame, differences_frame, classes_frame])
+def test_a_study_without_a_round_has_headed_tables(frame: Callable[[Study], pd.DataFrame], store: Folder) -> None:
+    study = read_study(store, "small")
+    begun = tuple(replace(run, points=()) for run in study.runs)
+    empty = as_csv(frame(replace(study, runs=begun, supervised=(), supervised_iou={})))
+    head = as_csv(frame(study)).splitlines()[0]
+    assert empty.count("\n") == 1
+    assert empty.strip().split(",") == [name for name in head.split(",") if not name.startswith("iou.")]
 
 
 def test_csv_of_summaries_and_seeds(store: Folder) -> None:
     study = replace(read_study(store, "small"), supervised=(0.45,))
-    summary = {row["strategy"]: row for row in rows_of(summary_csv(study))}
+    summary = {row["strategy"]: row for row in rows_of(summary_frame(study))}
     assert float(summary["entropy+spatial"]["area_under_curve.mean"]) == pytest.approx(0.385)
     assert summary["entropy+spatial"]["seeds_reaching_target"] == "2"
     assert (summary["random"]["unit"], float(summary["random"]["target_miou"])) == ("regions", pytest.approx(0.4275))
     assert summary["entropy"]["budget_to_target.mean"] == ""
-    seeds = rows_of(seeds_csv(study))
+    seeds = rows_of(seeds_frame(study))
     assert len(seeds) == 6
     assert [row["budget_to_target"] == "" for row in seeds] == [True, True, True, False, False, False]
 
 
 def test_csv_of_differences_and_classes(store: Folder) -> None:
     study = read_study(store, "small")
-    differences = rows_of(differences_csv(study))
+    differences = rows_of(differences_frame(study))
     assert len(differences) == 3 * 2
     last = next(r for r in differences if (r["strategy"], r["reference"], r["budget"]) == ("entropy", "random", "80"))
     assert float(last["mean"]) == pytest.approx(0.02)
-    classes = rows_of(classes_csv(study))
+    classes = rows_of(classes_frame(study))
     assert len(classes) == 3 * 3 * 19 + 19
     assert [row["iou"] for row in classes if row["class"] == "bicycle"] == [""] * 10
 

@@ -24,7 +24,7 @@ from raylab.files import Folder
 from raylab.loop import Loop
 from raylab.pool import known_regions
 from raylab.regions.grid import RegionGrid
-from raylab.regions.table import LEDGER, ledger_table, region_table, with_regions
+from raylab.regions.table import LEDGER_SCHEMA, ledger_table, region_table, with_regions
 from raylab.runs import RunStore
 from raylab.runs.replay import regions_of_run
 from raylab.runs.rounds import MODEL, REGIONS
@@ -85,7 +85,7 @@ def expected(name: str, k: int, **changes: Any) -> Selection:
 def test_the_picks_are_those_of_the_selector(name: str) -> None:
     picks = selection_files.select_from_table(TABLE, "here", LABELLED, STRATEGIES[name], 12, seed=3)
     want = expected(name, 12, seed=3)
-    assert picks.schema == LEDGER
+    assert picks.schema == LEDGER_SCHEMA
     assert picks["region_id"].to_pylist() == want.region_id.tolist()
     assert picks["order"].to_pylist() == list(range(12))
     for term in ("phi", "uncertainty", "feature", "spatial"):
