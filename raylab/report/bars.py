@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from raylab.report.study_data import STAGES, Study, costs_frame
+from raylab.report.study_data import STAGES, Study, points_frame
 from raylab.report.style import INK, WIDTH
 
 # Light and dark by turns, and hatched: neighbours differ without colour as well.
@@ -15,9 +15,9 @@ _STAGE_LOOKS = dict(
 
 def stage_seconds(study: Study) -> dict[str, dict[str, float]]:
     """Seconds of a whole run by strategy and stage, mean over its runs; a shared round 0 is counted in each."""
-    costs = costs_frame(study)
-    runs = costs.pivot_table("seconds", ["strategy", "run"], "stage", aggfunc="sum", sort=False)
-    means = runs.reindex(columns=list(STAGES)).fillna(0.0).groupby("strategy", sort=False).mean()
+    points = points_frame(study)
+    spent = points.groupby(["strategy", "run"], sort=False)[[f"seconds.{stage}" for stage in STAGES]].sum()
+    means = spent.rename(columns=lambda name: name.removeprefix("seconds.")).groupby("strategy", sort=False).mean()
     return {str(name): row for name, row in means.to_dict("index").items()}
 
 

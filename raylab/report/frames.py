@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +10,7 @@ import pandas as pd
 from raylab.config import RunConfig, StudyConfig
 from raylab.files import Folder
 from raylab.report.ledgers import run_ledger
-from raylab.report.study_data import RunResult, read_study
+from raylab.report.study_data import MEASURED, points_frame, read_study
 
 KEYS = ("run", "strategy", "region_size", "seed", "round_index")
 """The columns that every table begins with, by which they are joined."""
@@ -31,7 +29,8 @@ class StudyFrames:
         picks: one row a pick of every run, as in its ledger: order, region_id, image_index, image, box, phi and its
             terms, and the cost in the study's unit.
         costs: one row a run and round, as in `points`: what the round's picks cost, and for each stage
-            `seconds.<stage>` and `peak_memory.<stage>` in bytes; those of the shared round 0 stand at every run.
+            `seconds.<stage>` and `peak_memory_bytes.<stage>`, as in `points.csv`; those of the shared round 0
+            stand at every run.
         bound: mIoU of every finished training on all masks, in 0..1.
     """
 
@@ -74,14 +73,18 @@ def load_study(storage: str, name: str) -> StudyFrames:
         if len(frame)
         for index, cost in frame.groupby("round_index")["cost"].sum().items()
     }
-    points = [row for result in study.runs for row in _points(result)]
-    costs = [row for result in study.runs for row in _costs(result, spent)]
+    table = points_frame(study).rename(columns={"round": "round_index"})
+    shares, stages = (
+        [c for c in table if str(c).startswith(kinds)] for kinds in ("iou.", ("seconds.", "peak_memory_bytes."))
+    )
+    costs = table[[*KEYS, *stages]].copy()
+    costs.insert(len(KEYS), "cost", [spent[key] for key in zip(table["run"], table["round_index"], strict=True)])
     return StudyFrames(
         name=name,
         config=study.config,
-        points=pd.DataFrame(points, columns=None if points else [*KEYS, "budget", "miou"]),
+        points=table[[*KEYS, *MEASURED, *shares]],
         picks=pd.concat(picks, ignore_index=True),
-        costs=pd.DataFrame(costs, columns=None if costs else [*KEYS, "cost"]),
+        costs=costs,
         bound=study.supervised,
     )
 
@@ -89,31 +92,6 @@ def load_study(storage: str, name: str) -> StudyFrames:
 def _keys(config: RunConfig) -> dict[str, Any]:
     values = (config.label, config.strategy.label, config.regions.size, config.seed)
     return dict(zip(KEYS, values, strict=False))
-
-
-def _points(result: RunResult) -> Iterator[dict[str, Any]]:
-    for point in result.points:
-        yield {
-            **_keys(result.config),
-            "round_index": point.round,
-            "budget": point.budget,
-            "labelled_regions": point.labelled_regions,
-            "labelled_percent": point.labelled_percent,
-            "annotated_images": point.annotated_images,
-            "miou": point.miou,
-            **{f"iou.{name}": math.nan if value is None else value for name, value in point.iou.items()},
-        }
-
-
-def _costs(result: RunResult, spent: dict[tuple[str, int], float]) -> Iterator[dict[str, Any]]:
-    for point in result.points:
-        yield {
-            **_keys(result.config),
-            "round_index": point.round,
-            "cost": spent[result.config.label, point.round],
-            **{f"seconds.{stage}": value for stage, value in point.seconds.items()},
-            **{f"peak_memory.{stage}": value for stage, value in point.peak_memory.items()},
-        }
 
 
 def _picks(store: Folder, config: RunConfig) -> pd.DataFrame:

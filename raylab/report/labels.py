@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from raylab.data.base import SegmentationDataset
 from raylab.files import Folder
 from raylab.pool import open_regions
-from raylab.report.ledgers import of_image, open_data
-from raylab.report.study_data import Study, run_ledger
+from raylab.report.ledgers import of_image, open_data, run_ledger
+from raylab.report.study_data import Study
 
 MOST_IMAGES = 500
 """Masks that are read at most: of a larger pool, this many images spread evenly over it stand for all."""

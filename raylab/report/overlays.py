@@ -15,9 +15,9 @@ from raylab.config import RunConfig
 from raylab.data import SegmentationDataset
 from raylab.files import Folder
 from raylab.report.labels import Inside, region_shape
-from raylab.report.ledgers import of_image, open_data
+from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.panels import Pixels, draw_regions, round_colours, scaled, sheet
-from raylab.report.study_data import Study, run_ledger
+from raylab.report.study_data import Study
 
 NUMBERED = 12
 """Picks of a strategy in an image that carry their number; more would hide what they lie on."""

@@ -10,15 +10,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from raylab.config import RunConfig, StudyConfig
 from raylab.files import Folder
-from raylab.regions.table import LEDGER_SCHEMA
 from raylab.runs import RoundStore, RunStore
 from raylab.runs.studies import study_config, study_path
 
 STAGES = ("train", "evaluate", "score", "select")
+MEASURED = ("budget", "labelled_regions", "labelled_percent", "annotated_images", "miou")
 UNITS = {"regions": "labelled regions", "pixels": "labelled pixels", "clicks": "clicks"}
 
 
@@ -196,12 +195,11 @@ def points_frame(study: Study) -> pd.DataFrame:
         the round alone and peak_memory_bytes.STAGE (missing where there was no such stage), and run, the run's label.
     """
     names = list(dict.fromkeys(name for run in study.runs for point in run.points for name in point.iou))
-    measured = ("budget", "labelled_regions", "labelled_percent", "annotated_images", "miou")
     rows = [
         {
             **_run_key(run.config),
             "round": point.round,
-            **{name: getattr(point, name) for name in measured},
+            **{name: getattr(point, name) for name in MEASURED},
             **{f"iou.{name}": point.iou.get(name) for name in names},
             **{f"seconds.{stage}": point.seconds.get(stage) for stage in STAGES},
             **{f"peak_memory_bytes.{stage}": point.peak_memory.get(stage) for stage in STAGES},
@@ -212,63 +210,9 @@ def points_frame(study: Study) -> pd.DataFrame:
     ]
     shares, seconds = [f"iou.{name}" for name in names], [f"seconds.{stage}" for stage in STAGES]
     peaks = [f"peak_memory_bytes.{stage}" for stage in STAGES]
-    columns = ["strategy", "region_size", "seed", "round", *measured, *shares, *seconds, *peaks, "run"]
+    columns = ["strategy", "region_size", "seed", "round", *MEASURED, *shares, *seconds, *peaks, "run"]
     kinds = dict.fromkeys([*shares, *seconds], "float64") | dict.fromkeys(peaks, "Int64")
     return pd.DataFrame(rows, columns=columns).astype(kinds)
-
-
-def costs_frame(study: Study) -> pd.DataFrame:
-    """What every stage of every round took, one row each.
-
-    Returns:
-        Columns strategy, region_size, seed, run, round, stage, seconds, and peak_memory_bytes of the largest process
-        (missing where it was not measured). The shared round 0 stands in every run.
-    """
-    rows = [
-        {
-            **_run_key(run.config),
-            "run": run.config.label,
-            "round": point.round,
-            "stage": stage,
-            "seconds": point.seconds[stage],
-            "peak_memory_bytes": point.peak_memory.get(stage),
-        }
-        for run in study.runs
-        for point in run.points
-        for stage in STAGES
-        if stage in point.seconds
-    ]
-    columns = ["strategy", "region_size", "seed", "run", "round", "stage", "seconds", "peak_memory_bytes"]
-    return pd.DataFrame(rows, columns=columns).astype({"seconds": "float64", "peak_memory_bytes": "Int64"})
-
-
-def picks_frame(store: Folder, study: Study) -> pd.DataFrame:
-    """Every region that every run had labelled, in the order of the picks.
-
-    Returns:
-        Columns strategy, region_size, seed and run, then those of the ledger (`raylab.regions.table.LEDGER_SCHEMA`).
-        The picks of the shared round 0 stand in every run.
-
-    Raises:
-        StoreError: a committed ledger is damaged.
-    """
-    parts = []
-    for run in study.runs:
-        if (ledger := run_ledger(store, run.config)) is not None:
-            frame = ledger.to_pandas()
-            for index, (name, value) in enumerate({**_run_key(run.config), "run": run.config.label}.items()):
-                frame.insert(index, name, value)
-            parts.append(frame)
-    columns = ["strategy", "region_size", "seed", "run", *LEDGER_SCHEMA.names]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def run_ledger(store: Folder, run: RunConfig) -> pa.Table | None:
-    """All picks a run has committed, or None where it has not begun."""
-    run_store = RunStore(store, run)
-    total = len(run.budget.rounds) + 1
-    done = next((t for t in range(total) if run_store.round(t).record("select") is None), total)
-    return run_store.ledger(done) if done else None
 
 
 def _run_key(run: RunConfig) -> dict[str, Any]:

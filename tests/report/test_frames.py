@@ -55,7 +55,7 @@ def test_picks_are_the_ledgers_and_costs_their_sums(root: Path) -> None:
     assert costs.groupby("round_index")["cost"].unique().map(list).to_dict() == {0: [20.0], 1: [20.0], 2: [40.0]}
     assert set(costs["seconds.train"]) == {20.0}
     assert costs["seconds.select"].tolist() == [0.5, 1.5, 2.5] * 6
-    assert set(costs["peak_memory.train"]) == {900_000_000}
+    assert set(costs["peak_memory_bytes.train"]) == {900_000_000}
     scored = costs[costs["strategy"].eq("entropy") & costs["round_index"].lt(2)]
     assert set(scored["seconds.score"]) == {3.0}
     assert costs[costs["strategy"].eq("random")]["seconds.score"].isna().all()

@@ -15,8 +15,8 @@ from raylab.files import Folder
 from raylab.pool import open_regions
 from raylab.regions.table import ledger_table
 from raylab.report.labels import class_counts, label_histogram, labelled_pixels, labels_frame, region_shape
-from raylab.report.ledgers import of_image
-from raylab.report.study_data import RunResult, Study, read_study, run_ledger
+from raylab.report.ledgers import of_image, run_ledger
+from raylab.report.study_data import RunResult, Study, read_study
 from raylab.report.tables import as_csv
 from tests.report.study_on_disk import CONFIG, write_study
 

@@ -10,7 +10,7 @@ from raylab.config import StudyConfig
 from raylab.errors import StoreError
 from raylab.files import Folder
 from raylab.report.headlines import headlines
-from raylab.report.study_data import by_budget, costs_frame, picks_frame, points_frame, read_study
+from raylab.report.study_data import by_budget, read_study
 from raylab.report.tables import format_table
 from raylab.runs import RunStore
 from tests.report.study_on_disk import CONFIG, write_rounds, write_study
@@ -108,26 +108,3 @@ def test_points_meet_at_their_budget_whatever_it_bought(store: Folder) -> None:
     mixed = replace(study, runs=(replace(first, points=points), *study.runs[1:]))
     assert [group[0][1].budget for group in by_budget(mixed)] == [20, 40, 80]
     assert [p.labelled_regions for p in mixed.curves()[0].points] == [18.5, 38.5, 78.5]
-
-
-def test_frames_are_tidy(store: Folder) -> None:
-    study = read_study(store, "small")
-    points, costs, picks = points_frame(study), costs_frame(study), picks_frame(store, study)
-    means = points[points.budget == 80].groupby("strategy").miou.mean()
-    assert means["entropy"] == pytest.approx(fmean([0.42, 0.43]))
-    assert points["iou.bicycle"].isna().all()
-    assert set(costs.stage[costs.strategy == "random"]) == {"train", "evaluate", "select"}
-    assert costs.seconds.sum() == pytest.approx(sum(sum(p.seconds.values()) for r in study.runs for p in r.points))
-    key = ["strategy", "seed"]
-    assert picks.groupby(key).size().tolist() == [80] * 6
-    assert (picks.groupby(key)["region_id"].nunique() == 80).all()
-    assert picks.groupby(["round"]).size().tolist() == [120, 120, 240]
-
-
-def test_frames_of_a_study_that_has_not_begun(tmp_path: Path) -> None:
-    store = Folder(str(tmp_path))
-    begin(store, CONFIG)
-    study = read_study(store, "small")
-    for frame in (points_frame(study), costs_frame(study), picks_frame(store, study)):
-        assert len(frame) == 0
-        assert list(frame.columns[:3]) == ["strategy", "region_size", "seed"]
