@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raylab.acquisition import Acquisition, strategy
+    from raylab.acquisition import Acquisition, register_strategy, strategy
     from raylab.config import DataConfig, RunConfig, StudyConfig
     from raylab.config.load import read_preset, read_yaml
     from raylab.data.registry import open_dataset, register_dataset
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from raylab.launch import run_studies
     from raylab.models.registry import register_model
     from raylab.report.frames import StudyFrames, load_study
+    from raylab.scoring.uncertainty import register_map
     from raylab.selection.plain import select
 
 __version__ = "0.1.0"
@@ -40,7 +41,9 @@ _MODULES = {
     "read_preset": "config.load",
     "read_yaml": "config.load",
     "register_dataset": "data.registry",
+    "register_map": "scoring.uncertainty",
     "register_model": "models.registry",
+    "register_strategy": "acquisition",
     "run_studies": "launch",
     "select": "selection.plain",
     "strategy": "acquisition",
@@ -59,7 +62,9 @@ __all__ = [
     "read_preset",
     "read_yaml",
     "register_dataset",
+    "register_map",
     "register_model",
+    "register_strategy",
     "run_studies",
     "select",
     "strategy",

@@ -6,75 +6,86 @@ Imports no array library, so that a configuration is read without one.
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 import warnings
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import fields, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from raylab.errors import ConfigError, nearest
+from raylab.plugins import Registry
 
 PREDICTED_CLASS = "predicted_class"
 """Column of the region table: the class that most of a region's pixels are predicted as."""
 
 
-@dataclass(frozen=True)
+def _known_norm(p: float) -> float:
+    if p not in (1, 2, math.inf):
+        raise ValueError("the norm of two centres' distance is of order 1, 2 or inf")
+    return p
+
+
+# -0.0 becomes 0.0: one number must be one text, in labels and identities.
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]
+"""A finite number of 0 or more."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class Acquisition:
     """A strategy, as a row of numbers.
 
-    Attributes:
-        uncertainty: lambda_u of Eq. 4.
-        feature: lambda_f of Eq. 4.
-        spatial: lambda_s of Eq. 4.
-        random: share of the batch that is drawn uniformly at random, after the rest is picked by the potential.
-            Of k regions floor(random * k) are drawn, so of an odd batch Entropy+Random takes one more by entropy.
-        distance: the spatial distance, "piecewise" (Eq. 6) or "linear" (Eq. 5).
-        tau: radius of the neighbourhood of Eq. 6 in pixels; None is the region size N.
-        a: distance within tau in one image (Eq. 6).
-        b: distance beyond tau in one image (Eq. 6).
-        c: distance across images (Eq. 6).
-        p: which L_p norm measures the distance of two centres, 1 or more, may be infinite.
-        set_function: "max_min" (Algorithm 1) or "max_sum" (the greedy of Borodin et al.).
-        map: which per-pixel map the uncertainty is the region's mean of; selection only sees its numbers.
-        class_balanced: weight the scaled uncertainty of a region whose pixels are mostly predicted as class c by
-            exp(-p_c), p_c being the share of such regions in the pool (Cai et al., CVPR 2021).
+    A field is declared here alone: configuration, command line and `raylab strategies` take its name, values, default
+    and description from this class. Values may be texts, as a command line gives them.
 
     Raises:
-        ConfigError: a field has a value that cannot work; the message names it.
+        ConfigError: a field is unknown or has a value that cannot work; the message names it.
+
+    Example:
+        >>> Acquisition(uncertainty=1, spatial=0.5).changes()
+        {'uncertainty': 1.0, 'spatial': 0.5}
     """
 
-    uncertainty: float = 0.0
-    feature: float = 0.0
-    spatial: float = 0.0
-    random: float = 0.0
+    uncertainty: Weight = 0.0
+    """lambda_u of Eq. 4."""
+    feature: Weight = 0.0
+    """lambda_f of Eq. 4."""
+    spatial: Weight = 0.0
+    """lambda_s of Eq. 4."""
+    random: Annotated[Weight, Field(le=1)] = 0.0
+    """Share of the batch that is drawn uniformly at random, after the rest is picked by the potential. Of k regions
+    floor(random * k) are drawn, so of an odd batch Entropy+Random takes one more by entropy."""
     distance: Literal["piecewise", "linear"] = "piecewise"
-    tau: float | None = None
-    a: float = 1.0
-    b: float = 2.0
-    c: float = 2.0
-    p: float = math.inf
+    """The spatial distance: `piecewise` (Eq. 6) or `linear` (Eq. 5)."""
+    tau: Annotated[float, Field(ge=0), AfterValidator(abs)] | None = None
+    """Radius of the neighbourhood of Eq. 6 in pixels; when not given, N."""
+    a: Weight = 1.0
+    """Distance of two regions of one image not farther apart than tau (Eq. 6)."""
+    b: Weight = 2.0
+    """Distance of two regions of one image farther apart than tau (Eq. 6)."""
+    c: Weight = 2.0
+    """Distance of two regions of different images (Eq. 6)."""
+    p: Annotated[float, AfterValidator(_known_norm)] = math.inf
+    """Order of the norm that measures the distance of two centres: 1, 2 or inf."""
     set_function: Literal["max_min", "max_sum"] = "max_min"
-    map: str = "entropy"
+    """`max_min` (Algorithm 1) or `max_sum` (the greedy of Borodin et al.)."""
+    map: Annotated[str, Field(min_length=1)] = "entropy"
+    """The per-pixel map that a region's uncertainty is the mean of; selection only sees its numbers."""
     class_balanced: bool = False
+    """Weight the scaled uncertainty of a region whose pixels are mostly predicted as class c by exp(-p_c), p_c being
+    the share of such regions in the pool (Cai et al., CVPR 2021)."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_by_field(cls, values: Any, handler: Any) -> Any:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(f"acquisition.{line}" for line in problems_of(error))) from None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and not isinstance(value, bool):
-                # 1 and 1.0 are one number and must be one identity, so they are stored alike.
-                object.__setattr__(self, field.name, float(value))
-        for name in ("uncertainty", "feature", "spatial", "a", "b", "c"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"acquisition.{name}: {value} is not a finite number of 0 or more")
-        if not 0 <= self.random <= 1:
-            raise ConfigError(f"acquisition.random: {self.random} is not a share between 0 and 1")
-        if self.tau is not None and not self.tau >= 0:
-            raise ConfigError(f"acquisition.tau: {self.tau} is not a number of pixels")
-        if not self.p >= 1:
-            raise ConfigError(f"acquisition.p: {self.p} is less than 1, so it is no norm")
-        choices = {"distance": ("piecewise", "linear"), "set_function": ("max_min", "max_sum")}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"acquisition.{name}: {getattr(self, name)!r} is none of {', '.join(known)}")
         if max(self.b, self.c) == 0:
             raise ConfigError("acquisition.b: b and c are both 0, so the spatial distance has no scale")
         if self.random < 1 and max(self.uncertainty, self.feature, self.spatial) == 0:
@@ -83,8 +94,13 @@ class Acquisition:
             warnings.warn(
                 f"acquisition: a={self.a}, b={self.b}, c={self.c} is no metric (a <= b <= 2a and c >= b); "
                 "the approximation guarantees of the greedy do not hold",
-                stacklevel=3,
+                stacklevel=4,  # past pydantic's frames, to where the acquisition is made
             )
+
+    def changes(self, base: Acquisition | None = None) -> dict[str, Any]:
+        """The fields that differ from those of another acquisition; when None, from the defaults."""
+        before = {f.name: f.default if base is None else getattr(base, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name, value in before.items() if getattr(self, name) != value}
 
     def to_json(self) -> dict[str, float | str | bool | None]:
         """The fields that differ from their defaults, as plain JSON values: equal for equal acquisitions.
@@ -95,8 +111,7 @@ class Acquisition:
         >>> Acquisition(uncertainty=1, spatial=0.5, tau=math.inf).to_json()
         {'uncertainty': 1.0, 'spatial': 0.5, 'tau': 'inf'}
         """
-        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        return {name: "inf" if value == math.inf else value for name, value in changed.items()}
+        return {name: "inf" if value == math.inf else value for name, value in self.changes().items()}
 
     @property
     def is_metric(self) -> bool:
@@ -131,7 +146,10 @@ class Acquisition:
         return self.set_function == "max_sum"
 
 
-STRATEGIES: dict[str, Acquisition] = {
+FIELDS = tuple(f.name for f in fields(Acquisition))
+"""Names of what can be changed in a strategy."""
+
+_ROWS = {
     "random": Acquisition(random=1.0),
     "entropy": Acquisition(uncertainty=1.0),
     "entropy+random": Acquisition(uncertainty=1.0, random=0.5),
@@ -140,48 +158,159 @@ STRATEGIES: dict[str, Acquisition] = {
     "entropy+feature": Acquisition(uncertainty=1.0, feature=1.0),
     "entropy+spatial": Acquisition(uncertainty=1.0, spatial=1.0),
     "entropy+spatial+feature": Acquisition(uncertainty=1.0, feature=1.0, spatial=1.0),
-    "entropy+spatial-linear": Acquisition(uncertainty=1.0, spatial=1.0, distance="linear"),
-    "feature+spatial-linear": Acquisition(feature=1.0, spatial=1.0, distance="linear"),
-    "entropy+spatial+feature-linear": Acquisition(uncertainty=1.0, feature=1.0, spatial=1.0, distance="linear"),
-    "entropy+spatial-maxsum": Acquisition(uncertainty=1.0, spatial=1.0, set_function="max_sum"),
-    "entropy+feature-maxsum": Acquisition(uncertainty=1.0, feature=1.0, set_function="max_sum"),
-    "core-set-maxsum": Acquisition(feature=1.0, set_function="max_sum"),
-    "entropy+spatial+feature-maxsum": Acquisition(uncertainty=1.0, feature=1.0, spatial=1.0, set_function="max_sum"),
-    "entropy+spatial-linear-maxsum": Acquisition(
-        uncertainty=1.0, spatial=1.0, distance="linear", set_function="max_sum"
-    ),
     "bald": Acquisition(uncertainty=1.0, map="bald"),
-    "bald+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="bald"),
     "margin": Acquisition(uncertainty=1.0, map="margin"),
-    "margin+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="margin"),
     "least-confidence": Acquisition(uncertainty=1.0, map="least_confidence"),
-    "least-confidence+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="least_confidence"),
     "vote-entropy": Acquisition(uncertainty=1.0, map="vote_entropy"),
-    "vote-entropy+spatial": Acquisition(uncertainty=1.0, spatial=1.0, map="vote_entropy"),
-    "entropy-balanced": Acquisition(uncertainty=1.0, class_balanced=True),
-    "margin-balanced": Acquisition(uncertainty=1.0, map="margin", class_balanced=True),
-    "entropy-balanced+spatial": Acquisition(uncertainty=1.0, spatial=1.0, class_balanced=True),
 }
-"""Every known strategy. The uncertainties are rows over another per-pixel map: the map is computed where regions are
-scored, the selection sees numbers."""
+STRATEGIES = Registry("strategy", _ROWS)
+"""Every strategy that is not another one with fields changed; plugins add theirs by `register_strategy`."""
+
+ALIASES = {
+    "entropy+spatial-linear": "entropy+spatial,distance=linear",
+    "feature+spatial-linear": "feature+spatial,distance=linear",
+    "entropy+spatial+feature-linear": "entropy+spatial+feature,distance=linear",
+    "entropy+spatial-maxsum": "entropy+spatial,set_function=max_sum",
+    "entropy+feature-maxsum": "entropy+feature,set_function=max_sum",
+    "core-set-maxsum": "core-set,set_function=max_sum",
+    "entropy+spatial+feature-maxsum": "entropy+spatial+feature,set_function=max_sum",
+    "entropy+spatial-linear-maxsum": "entropy+spatial,distance=linear,set_function=max_sum",
+    "bald+spatial": "entropy+spatial,map=bald",
+    "margin+spatial": "entropy+spatial,map=margin",
+    "least-confidence+spatial": "entropy+spatial,map=least_confidence",
+    "vote-entropy+spatial": "entropy+spatial,map=vote_entropy",
+    "entropy-balanced": "entropy,class_balanced=true",
+    "margin-balanced": "margin,class_balanced=true",
+    "entropy-balanced+spatial": "entropy+spatial,class_balanced=true",
+}
+"""Other names of strategies with fields changed."""
 
 
-def strategy(name: str, **overrides: Any) -> Acquisition:
-    """The strategy of that name, with some of its fields replaced.
+def register_strategy(name: str, acquisition: Acquisition) -> None:
+    """Add a strategy, in a module that the configuration names under `plugins` or a package as an entry point.
 
     Args:
-        name: a key of `STRATEGIES`.
-        **overrides: fields of `Acquisition`.
+        name: letters, digits and `+ - _ .`; it is part of file names and of texts such as `name,tau=64`.
+        acquisition: its numbers.
 
     Raises:
-        ConfigError: the name, or a field, is not known; the message names the nearest that is.
+        ConfigError: the name cannot be one, or another strategy has it.
     """
-    if name not in STRATEGIES:
-        hint = nearest(name, STRATEGIES) or "; raylab strategies lists them"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+_.-]*", name):
+        raise ConfigError(f"strategy: {name!r} cannot be a name; use letters and digits, and + - _ . between them")
+    if name in ALIASES:
+        raise ConfigError(f"strategy: {name!r} is another name of {ALIASES[name]!r}; choose another name")
+    STRATEGIES.register(name, acquisition)
+
+
+def split_changes(text: str) -> tuple[str, dict[str, str]]:
+    """A strategy's name, and what is changed in it.
+
+    >>> split_changes("entropy+spatial, tau=64,map=margin")
+    ('entropy+spatial', {'tau': '64', 'map': 'margin'})
+
+    Raises:
+        ConfigError: a change is not of the form field=value, or a field is given twice.
+    """
+    name, *parts = (part.strip() for part in text.split(","))
+    changes: dict[str, str] = {}
+    for part in parts:
+        field, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (field and equals and value):
+            raise ConfigError(f"strategies: {text!r}: {part!r} is not of the form field=value")
+        if field in changes:
+            raise ConfigError(f"strategies: {text!r}: {field} is given twice; give it once")
+        changes[field] = value
+    return name, changes
+
+
+def strategy(text: str, **changes: Any) -> Acquisition:
+    """A strategy by its name, with fields changed in the text or beside it.
+
+    Args:
+        text: a name of `STRATEGIES` or `ALIASES`, with changes if wanted: `entropy+spatial,tau=64`.
+        **changes: fields of `Acquisition`.
+
+    Raises:
+        ConfigError: the name or a field is not known (the message names the nearest that is), or a value cannot work.
+    """
+    name, written = split_changes(text)
+    if name in ALIASES:
+        base = strategy(ALIASES[name])
+    elif name in STRATEGIES:
+        base = STRATEGIES[name]
+    else:
+        hint = nearest(name, [*STRATEGIES, *ALIASES]) or "; raylab strategies lists them"
         raise ConfigError(f"strategy: {name!r} is not known{hint}")
-    known = [f.name for f in fields(Acquisition)]
-    for field in overrides:
-        if field not in known:
-            hint = nearest(field, known) or f"; there are {', '.join(known)}"
-            raise ConfigError(f"acquisition.{field}: no such field{hint}")
-    return replace(STRATEGIES[name], **overrides)
+    return replace(base, **(written | changes))
+
+
+_KNOWN = {name: strategy(name) for name in (*_ROWS, *ALIASES)}
+
+
+def shortest_text(name: str, acquisition: Acquisition) -> str:
+    """The text that stands for an acquisition in legends and folders, however it was written.
+
+    It is the name that needs the fewest changes, of raylab's own or a plugin's that was used. Of two such, it is the
+    one with the same terms above 0, then the first in the table.
+
+    Args:
+        name: of the strategy that was used; its changes are in the acquisition.
+        acquisition: to be named.
+
+    Example:
+        >>> shortest_text("entropy", Acquisition(uncertainty=1, spatial=1, map="margin", tau=64.0))
+        'margin+spatial,tau=64'
+    """
+    known = _KNOWN if name in _KNOWN else {name: strategy(name)}
+    terms = [f.name for f in fields(Acquisition) if isinstance(f.default, float)]
+
+    def distance(other: str) -> tuple[int, int]:
+        base = known[other]
+        return len(acquisition.changes(base)), sum(
+            (getattr(acquisition, n) > 0) != (getattr(base, n) > 0) for n in terms
+        )
+
+    near = min(known, key=distance)
+    return write_changes(near, acquisition.changes(known[near]))
+
+
+def write_changes(name: str, changes: dict[str, Any]) -> str:
+    """The text that `split_changes` reads; numbers exactly, and without a needless `.0`."""
+    return ",".join([name, *(f"{field}={value_text(value)}" for field, value in changes.items())])
+
+
+def value_text(value: Any) -> str:
+    """A field's value as a command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
+
+
+def describe() -> list[str]:
+    """The table of strategies for people, a line each: what differs from the defaults, other names, and the fields."""
+    lines = ["strategies, by what differs from the defaults below:"]
+    for name, row in STRATEGIES.items():
+        lines.append(f"  {name:<32} " + ", ".join(f"{k}={value_text(v)}" for k, v in row.changes().items()))
+    lines += ["", "other names:", *(f"  {name:<32} {text}" for name, text in ALIASES.items())]
+    lines += ["", "fields, each of which can be changed: entropy+spatial,tau=64,map=margin"]
+    described = Acquisition.__pydantic_fields__  # type: ignore[attr-defined]
+    for field in fields(Acquisition):
+        default = "N" if field.default is None else value_text(field.default)
+        text = (described[field.name].description or "").replace("\n", " ")
+        lines += textwrap.wrap(
+            f"{field.name:<15} {default:<10} {text}", 118, initial_indent="  ", subsequent_indent=" " * 29
+        )
+    return lines
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """A line a field that pydantic refused: the field, what is wrong, and the nearest that would do."""
+    lines = []
+    for problem in error.errors():
+        name, message = str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = ", ".join(FIELDS)
+            lines.append(f"{name}: no such field{nearest(name, FIELDS) or f'; there are {known}'}")
+        else:
+            near = nearest(str(problem["input"]), re.findall("'([^']+)'", message))
+            lines.append(f"{name}: {message} (got {problem['input']!r}){near}")
+    return lines

@@ -171,6 +171,7 @@ def smoke(run: RunConfig) -> RunConfig:
     """The smallest run that goes through every stage: generated scenes, seconds a round, no meaning in its numbers."""
     scenes = SyntheticConfig(train_images=8, val_images=4, height=64, width=96)
     return RunConfig(
+        plugins=run.plugins,
         data=DataConfig(synthetic=scenes),
         regions=RegionConfig(size=16),
         model=ModelConfig(backbone="tf_efficientnet_lite0", channels=32, dropout=0.1),

@@ -14,6 +14,7 @@ ROOT = Path(raylab.__file__).parent
 LAYERS = (
     "errors",
     "progress",
+    "plugins",
     "disk",
     "bucket_address",
     "object_store",

@@ -15,6 +15,7 @@ import ray
 
 from raylab.config import RunConfig
 from raylab.files import Folder
+from raylab.plugins import load
 from raylab.progress import peak_memory
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
@@ -35,6 +36,7 @@ class SelectorActor:
     """
 
     def __init__(self, config: RunConfig, store: Folder, regions: Regions) -> None:
+        load(config.plugins)
         if ray.get_runtime_context().was_current_actor_reconstructed:
             logger.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", config.label)
         self.run_store = RunStore(store, config)

@@ -12,6 +12,7 @@ from raylab.cli import about, inputs, results, studies
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.config.load import takes_presets
 from raylab.config.options import parse
+from raylab.config.sections import Extensible
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("sync", results.sync, results.SyncOptions),
     ),
     "data and selection": (
-        Command("check", inputs.check, DataConfig),
+        Command("check", inputs.check, inputs.CheckOptions),
         Command("pack", inputs.pack, inputs.PackOptions),
-        Command("datasets", inputs.datasets, inputs.NoOptions),
-        Command("strategies", inputs.strategies, inputs.NoOptions),
+        Command("datasets", inputs.datasets, Extensible),
+        Command("strategies", inputs.strategies, Extensible),
         Command("select", inputs.select, inputs.SelectOptions),
     ),
     "raylab itself": (Command("info", about.info, about.InfoOptions),),

@@ -7,22 +7,23 @@ from typing import Annotated
 from raylab.config import DataConfig, RunConfig, StrategyConfig, parse_strategy
 from raylab.config.load import absolute_paths
 from raylab.config.options import Positional, Repeated
-from raylab.config.sections import Frozen
+from raylab.config.sections import Extensible
 from raylab.errors import DataError
+from raylab.plugins import load_installed
 
 
-class PackOptions(DataConfig):
+class CheckOptions(DataConfig, Extensible):
+    """A data set."""
+
+
+class PackOptions(DataConfig, Extensible):
     """A data set, and where it goes."""
 
     output: str
     """Folder or URI (s3://, gs://) that the packed set is written to."""
 
 
-class NoOptions(Frozen):
-    """Nothing to choose."""
-
-
-class SelectOptions(Frozen):
+class SelectOptions(Extensible):
     """A region table, what is labelled of it, and how to select."""
 
     regions: Annotated[str, Positional("REGIONS")]
@@ -40,11 +41,11 @@ class SelectOptions(Frozen):
     """Parquet file that all picks are written to (path or URI), as rows of a ledger."""
 
 
-def check(config: DataConfig) -> None:
+def check(options: CheckOptions) -> None:
     """Every problem of a data set's files, all at once."""
     from raylab.data import find_problems, open_dataset
 
-    config = absolute_paths(config)
+    config = absolute_paths(options)
     if problems := find_problems(config):
         raise DataError(problems)
     dataset = open_dataset(config)
@@ -59,10 +60,11 @@ def pack(options: PackOptions) -> None:
     print(pack_config(options, options.output, tell=print))
 
 
-def datasets(options: NoOptions) -> None:
+def datasets(options: Extensible) -> None:
     """The data sets: their images, sizes and classes, and where their files lie below the root."""
     from raylab.data import DATASETS
 
+    load_installed()
     print(f"{'data set':<12} {'train':>6} {'val':>6} {'size':>10} {'classes':>7}  what and where")
     for name, row in DATASETS.items():
         train = val = size = ""
@@ -73,14 +75,15 @@ def datasets(options: NoOptions) -> None:
         print(f"{name:<12} {train:>6} {val:>6} {size:>10} {classes:>7}  {row.about}")
 
 
-def strategies(options: NoOptions) -> None:
-    """The acquisition strategies: their weights, distances and set functions."""
-    from raylab.acquisition import STRATEGIES
+def strategies(options: Extensible) -> None:
+    """The acquisition strategies, what decides each, their other names, and the per-pixel maps."""
+    from raylab.acquisition import describe
+    from raylab.scoring.uncertainty import MAPS
 
-    print(f"{'strategy':<32} {'lambda_u':>8} {'lambda_f':>8} {'lambda_s':>8} {'random':>7}  distance   set function")
-    for name, row in STRATEGIES.items():
-        weights = f"{row.uncertainty:8g} {row.feature:8g} {row.spatial:8g} {row.random:7g}"
-        print(f"{name:<32} {weights}  {row.distance:<10} {row.set_function}")
+    print("\n".join(describe()))
+    print("\nmaps:")
+    for name, row in MAPS.items():
+        print(f"  {name:<32} of {'a committee of models' if row.committee else 'one posterior'}")
 
 
 def select(options: SelectOptions) -> None:

@@ -71,9 +71,8 @@ def experiment(args: Sequence[str]) -> None:
 
 def study_of(config: RunConfig) -> StudyConfig:
     """A run as a study of one."""
-    strategy = config.strategy
-    values = ",".join([strategy.name, *(f"{k}={v!r}" for k, v in strategy.overrides().items())])
-    return StudyConfig(name=config.name or config.label, run=config, strategies=(values,), seeds=(config.seed,))
+    strategies = (config.strategy.label,)
+    return StudyConfig(name=config.name or config.label, run=config, strategies=strategies, seeds=(config.seed,))
 
 
 def _refuse_without_effect(config: StudyConfig) -> None:

@@ -13,11 +13,11 @@ from raylab.config.sections import (
     PretrainingConfig,
     RegionConfig,
     ScoringConfig,
-    StrategyConfig,
     SyntheticConfig,
     TrainingConfig,
 )
-from raylab.config.study import StudyConfig, parse_strategy
+from raylab.config.strategy import StrategyConfig, parse_strategy
+from raylab.config.study import StudyConfig
 
 __all__ = [
     "BudgetConfig",

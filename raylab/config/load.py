@@ -204,6 +204,8 @@ def _unknown_keys(model: type[BaseModel], values: dict[str, Any], section: str =
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), str):
+            merged[key] = {"name": merged[key]}  # a strategy given as text, under single fields of it
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both else value
     return merged

@@ -10,18 +10,18 @@ from raylab.config.sections import (
     BudgetConfig,
     ComputeConfig,
     DataConfig,
-    Frozen,
+    Extensible,
     ModelConfig,
     NonNegative,
     PretrainingConfig,
     RegionConfig,
     ScoringConfig,
-    StrategyConfig,
     TrainingConfig,
 )
+from raylab.config.strategy import StrategyConfig
 
 
-class RunConfig(Frozen):
+class RunConfig(Extensible):
     """One strategy and seed through all rounds."""
 
     name: str | None = None
@@ -50,7 +50,8 @@ class RunConfig(Frozen):
 
     def decisive(self) -> dict[str, Any]:
         """The fields that decide the run's result, as plain JSON values."""
-        dump = self.model_dump(mode="json", exclude={"name", "compute", "storage", "tracking", "experiment"})
+        dump = self.model_dump(mode="json", exclude={"plugins", "name", "compute", "storage", "tracking", "experiment"})
+        dump["strategy"] = {"acquisition": self.strategy.acquisition().to_json(), "pca": self.strategy.pca}
         dump["training"].pop("checkpoint_every")
         dump["data"] = self.data.decisive()
         dump["pretraining"] = {

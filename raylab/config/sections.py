@@ -6,9 +6,9 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from raylab.acquisition import Acquisition, strategy
+from raylab.plugins import load
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -18,6 +18,17 @@ class Frozen(BaseModel):
     """Base of all of them: frozen, no unknown fields, help texts from the docstrings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Extensible(Frozen):
+    """Base of a configuration that plugins may add to; they come first, so that the fields after them know their rows.
+
+    Which modules are loaded is no part of what decides a result: the rows that are used are.
+    """
+
+    plugins: Annotated[tuple[str, ...], AfterValidator(load)] = ()
+    """Modules to import first, which register strategies, maps, data sets or models: `my_module`, in the current folder
+    or installed, or `folder/my_module`."""
 
 
 class SyntheticConfig(Frozen):
@@ -170,42 +181,6 @@ class BudgetConfig(Frozen):
         """Every round's budget times a factor, half rounded up, at least 1."""
         initial, *rounds = (max(1, math.floor(n * factor + 0.5)) for n in (self.initial, *self.rounds))
         return BudgetConfig(unit=self.unit, initial=initial, rounds=tuple(rounds))
-
-
-class StrategyConfig(Frozen):
-    """An acquisition strategy: a row of the table in raylab.acquisition, and what to change in it."""
-
-    name: str = "entropy+spatial"
-    """A strategy's name; `raylab strategies` lists them."""
-    tau: float | None = None
-    """Radius of the spatial distance in pixels; when not given, N."""
-    a: float | None = None
-    """Distance of two regions of one image not farther apart than tau; the table says 1 where not given."""
-    b: float | None = None
-    """Distance of two regions of one image farther apart than tau; the table says 2 where not given."""
-    c: float | None = None
-    """Distance of two regions of different images; the table says 2 where not given."""
-    p: float | None = None
-    """Order of the norm between region centres; the table says infinity where not given."""
-    pca: NonNegative | None = None
-    """Dimension of the region features, in place of `scoring.pca`."""
-
-    def acquisition(self) -> Acquisition:
-        """The row of numbers this names.
-
-        Raises:
-            ConfigError: the name is unknown or a value cannot work.
-        """
-        return strategy(self.name, **{k: v for k, v in self.overrides().items() if k != "pca"})
-
-    def overrides(self) -> dict[str, float]:
-        """What is changed in the table's row, and the dimension of the features."""
-        return {k: v for k, v in self.model_dump(exclude={"name"}).items() if v is not None}
-
-    @property
-    def label(self) -> str:
-        """Name for legends and folders, e.g. `entropy+spatial,tau=64`."""
-        return ",".join([self.name, *(f"{k}={v:g}" for k, v in self.overrides().items())])
 
 
 class ComputeConfig(Frozen):

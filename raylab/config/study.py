@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from raylab.acquisition import STRATEGIES, strategy
 from raylab.config.run import RunConfig
-from raylab.config.sections import Frozen, NonNegative, Positive, StrategyConfig
+from raylab.config.sections import Extensible, NonNegative, Positive
+from raylab.config.strategy import StrategyConfig, parse_strategy
 from raylab.errors import ConfigError
 
 
-class StudyConfig(Frozen):
+def _as_text(value: Any) -> Any:
+    """A strategy that was given as a mapping or as a `StrategyConfig`, as text."""
+    if isinstance(value, dict):
+        value = StrategyConfig.model_validate(value)
+    return value.label if isinstance(value, StrategyConfig) else value
+
+
+class StudyConfig(Extensible):
     """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`."""
 
     name: str = "study"
     """Folder and MLflow parent run."""
     run: RunConfig = RunConfig()
     """What all runs share."""
-    strategies: tuple[str, ...] = ("random", "entropy", "entropy+spatial")
-    """Names, each with changes if wanted: `entropy+spatial,tau=64`."""
+    strategies: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("random", "entropy", "entropy+spatial")
+    """Names, each with changes if wanted: `entropy+spatial,tau=64,map=margin`; in YAML mappings too."""
     seeds: tuple[NonNegative, ...] = (0,)
     region_sizes: tuple[Positive, ...] = ()
     """N of every run; when empty, that of `run`. Budgets keep their number of pixels (docs/definitions.md)."""
@@ -39,6 +46,14 @@ class StudyConfig(Frozen):
             raise ValueError("strategies and seeds must each name at least one value")
         return self
 
+    @model_validator(mode="after")
+    def _share_plugins(self) -> StudyConfig:
+        """Jobs are made of `run`, so what the study loads its runs load, and the other way round."""
+        plugins = tuple(dict.fromkeys((*self.plugins, *self.run.plugins)))
+        object.__setattr__(self, "plugins", plugins)
+        object.__setattr__(self, "run", self.run.model_copy(update={"plugins": plugins}))
+        return self
+
     def runs(self) -> list[RunConfig]:
         """The grid, in the order strategies, sizes, seeds.
 
@@ -51,40 +66,11 @@ class StudyConfig(Frozen):
             for size in (self.region_sizes or (self.run.regions.size,))
             for seed in self.seeds
         ]
-        for run in grid:
-            run.strategy.acquisition()
         labels = [run.label for run in grid]
         if len(set(labels)) < len(labels):
             twice = next(label for label in labels if labels.count(label) > 1)
             raise ConfigError(f"strategies, seeds or region_sizes: the run {twice} is named twice; name it once")
         return grid
-
-
-def parse_strategy(text: str) -> StrategyConfig:
-    """Read `name` or `name,tau=64,a=1`.
-
-    Raises:
-        ConfigError: unknown name or parameter, or a value that is no number.
-    """
-    name, *changes = text.split(",")
-    values: dict[str, Any] = {}
-    for change in changes:
-        key, _, value = change.strip().partition("=")
-        if key in values:
-            raise ConfigError(f"strategies: {text!r}: {key} is given twice; give it once")
-        try:
-            values[key] = float(value)
-        except ValueError:
-            raise ConfigError(f"strategies: {text!r}: {change!r} is not of the form key=number") from None
-        if key not in StrategyConfig.model_fields or key == "name":
-            raise ConfigError(f"strategies: {text!r}: unknown parameter {key!r}; known are tau, a, b, c, p, pca")
-    if name not in STRATEGIES:
-        strategy(name)
-    try:
-        return StrategyConfig(name=name, **values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigError(f"strategies: {text!r}: {problem['loc'][0]}: {problem['msg']}") from None
 
 
 def _resize(run: RunConfig, size: int) -> RunConfig:

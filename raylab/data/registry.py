@@ -21,6 +21,7 @@ from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import PASCAL_VOC, open_voc2012
 from raylab.errors import ConfigError, DataError, StoreError, nearest
 from raylab.files import Folder
+from raylab.plugins import load_installed
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -194,6 +195,7 @@ def dataset_row(config: DataConfig) -> DatasetRow:
     Raises:
         ConfigError: there is none (the nearest name is told), or it has not what the configuration asks for.
     """
+    load_installed()
     row = DATASETS.get(config.name)
     if row is None:
         hint = nearest(config.name, DATASETS) or f"; there are {', '.join(DATASETS)}"

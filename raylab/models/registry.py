@@ -13,6 +13,7 @@ from raylab.models.deeplab import DeepLabV3Plus
 from raylab.models.fpn import FPN
 from raylab.models.segmenter import Segmenter
 from raylab.models.weights import load_weights
+from raylab.plugins import load_installed
 
 ModelBuilder = Callable[[ModelConfig, int], Segmenter]
 """Takes the configuration and the number of classes; draws its head's weights from torch's global generator, which is
@@ -75,6 +76,7 @@ def model_builder(config: ModelConfig) -> ModelBuilder:
     Raises:
         ConfigError: it is unknown; the nearest name is told.
     """
+    load_installed()
     name = config.architecture
     if name not in ARCHITECTURES:
         hint = nearest(name, ARCHITECTURES) or f"; there are {', '.join(ARCHITECTURES)}"

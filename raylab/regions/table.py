@@ -36,6 +36,9 @@ LEDGER_SCHEMA = pa.schema(
 """One row a pick: where it lies, its potential phi and each scaled term at the time of the pick (Eq. 4), and what it
 cost in the budget's unit."""
 
+RESERVED_COLUMNS = {"region_id", "feature", PREDICTED_CLASS, *GEOMETRY_COLUMNS}
+"""Columns of a region table that are no uncertainty."""
+
 
 def region_schema(maps: Sequence[str], feature_size: int | None) -> pa.Schema:
     """Schema of the region table.

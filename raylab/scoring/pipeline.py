@@ -13,6 +13,7 @@ import torch
 
 from raylab.data import open_dataset
 from raylab.files import Folder
+from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
 from raylab.scoring.predict import Predictor, ScoringJob, load_model
 from raylab.scoring.reduce import reduce_features
@@ -30,7 +31,9 @@ class _Reader:
         return {"job": self.job, "dataset": None}
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        self.dataset = self.dataset or open_dataset(self.job.data)
+        if self.dataset is None:
+            load(self.job.plugins)
+            self.dataset = open_dataset(self.job.data)
         images = [self.dataset.read_image("train", index) for index in row["indices"]]
         return {"indices": row["indices"], "images": np.stack(images)}
 
@@ -39,6 +42,7 @@ class _Scorer:
     """The actor that holds the model."""
 
     def __init__(self, job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool) -> None:
+        load(job.plugins)
         prepare_process(job.compute.threads)
         device = torch.device("cuda" if use_gpu else "cpu")
         models = [load_model(job.model, job.n_classes, store.read_bytes(path), device) for path in model_paths]

@@ -20,7 +20,7 @@ from raylab.models import Segmenter, build_model
 from raylab.regions import RegionGrid, Regions
 from raylab.regions.table import region_table
 from raylab.scoring.pooling import label_means, region_means
-from raylab.scoring.uncertainty import COMMITTEE_MAPS, UNCERTAINTIES, Committee
+from raylab.scoring.uncertainty import MAPS, Committee
 from raylab.training.step import autocast, seeded, to_input
 
 
@@ -32,13 +32,14 @@ class ScoringJob:
         data: whose `train` split is scored.
         regions: the pool's geometry.
         n_classes: channels of the logits.
-        maps: columns wanted: keys of `UNCERTAINTIES` and `COMMITTEE_MAPS`, and `PREDICTED_CLASS`.
+        maps: columns wanted: names of `MAPS`, and `PREDICTED_CLASS`.
         features: whether region features are wanted.
         pca: dimension they are reduced to.
         passes: stochastic passes with every model, for the maps of a committee.
         seed: of those passes.
         batch_size: images in one forward pass.
         precision: `fp32` or `bf16`.
+        plugins: modules that the maps, the data set or the model may be registered in.
     """
 
     data: DataConfig
@@ -53,6 +54,7 @@ class ScoringJob:
     seed: int
     batch_size: int
     precision: str
+    plugins: tuple[str, ...] = ()
 
 
 def scoring_job(config: RunConfig, regions: Regions, n_classes: int, maps: Sequence[str], features: bool) -> ScoringJob:
@@ -78,6 +80,7 @@ def scoring_job(config: RunConfig, regions: Regions, n_classes: int, maps: Seque
         seed=config.seed,
         batch_size=config.scoring.batch_size,
         precision=config.training.precision,
+        plugins=config.plugins,
     )
 
 
@@ -128,10 +131,10 @@ class Predictor:
             encoded = self.models[0].encode(self.models[0].normalise(x))
             features = self.models[0].decode(encoded, stochastic=False)
             logits = self.models[0].logits(features, size)
-        pixels = {name: UNCERTAINTIES[name](logits) for name in job.maps if name in UNCERTAINTIES}
-        if wanted := [name for name in job.maps if name in COMMITTEE_MAPS]:
-            committee = self._committee(x, encoded, indices, size)
-            pixels |= {name: COMMITTEE_MAPS[name](committee) for name in wanted}
+        rows = {name: MAPS.find(name) for name in job.maps if name != PREDICTED_CLASS}
+        asked = any(row.committee for row in rows.values())
+        committee = self._committee(x, encoded, indices, size) if asked else None
+        pixels = {name: row.function(committee if row.committee else logits).float() for name, row in rows.items()}
 
         def pool(maps: Tensor) -> NDArray[np.float32]:
             return self._pool(maps, size, indices).cpu().numpy()

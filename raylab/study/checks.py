@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raylab.acquisition import PREDICTED_CLASS
 from raylab.config import ComputeConfig, RunConfig, StudyConfig
 from raylab.data import dataset_row, open_dataset
 from raylab.errors import ConfigError, DataError, ResourceError
 from raylab.models import build_model, model_builder
 from raylab.pool import check_budget
 from raylab.regions import RegionGrid
-from raylab.scoring.uncertainty import COMMITTEE_MAPS
+from raylab.scoring.uncertainty import MAPS
 
 
 def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | None = None) -> str:
@@ -66,7 +67,7 @@ def check_grid(config: StudyConfig) -> None:
         raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
     dataset_row(config.run.data)
     model_builder(config.run.model)
-    _check_committee(config.run, config.runs())
+    _check_maps(config.run, config.runs())
     compute, training = config.run.compute, config.run.training
     if training.batch_size < max(2, compute.workers):
         raise ConfigError(
@@ -78,17 +79,21 @@ def check_grid(config: StudyConfig) -> None:
         raise ConfigError(f"training.scale: ({low}, {high}) is no range of positive factors")
 
 
-def _check_committee(run: RunConfig, runs: Sequence[RunConfig]) -> None:
-    """Whether there is a committee where a strategy asks one.
+def _check_maps(run: RunConfig, runs: Sequence[RunConfig]) -> None:
+    """Whether the maps that strategies ask are known, and there is a committee where one of them asks it.
 
     Raises:
         ConfigError: names the strategy and the fields.
     """
     members = run.training.ensemble * (run.scoring.passes if run.model.dropout else 1)
     for other in runs:
-        if members < 2 and set(other.strategy.acquisition().maps) & set(COMMITTEE_MAPS):
+        try:
+            rows = [MAPS.find(name) for name in other.strategy.acquisition().maps if name != PREDICTED_CLASS]
+        except ConfigError as error:
+            raise ConfigError(f"strategies: {other.strategy.label}: {error}") from None
+        if members < 2 and any(row.committee for row in rows):
             raise ConfigError(
-                f"strategies: {other.strategy.name} asks a committee, and there is one model without dropout; set "
+                f"strategies: {other.strategy.label} asks a committee, and there is one model without dropout; set "
                 "model.dropout above 0 (MC dropout, scoring.passes at least 2) or training.ensemble above 1"
             )
 

@@ -28,6 +28,7 @@ class Grid:
         pretrainings: configuration of a run, by the folder of the model that it starts from.
         firsts: a run of each shared round 0, by the task that computes it.
         supervised: a study of each training on all masks, by its folder.
+        plugins: modules that any of the studies loads.
     """
 
     def __init__(self, configs: Sequence[StudyConfig]) -> None:
@@ -37,6 +38,7 @@ class Grid:
         self.firsts: dict[str, RunConfig] = {}
         for run in self.runs.values():
             self.firsts.setdefault(_ROUND0 + run.round0_identity(), run)
+        self.plugins = tuple(dict.fromkeys(plugin for config in configs for plugin in config.plugins))
         self.supervised = {supervised_folder(config): config for config in configs if config.supervised}
 
     def phases(self, failed: set[str]) -> Sequence[list[str]]:

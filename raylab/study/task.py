@@ -17,6 +17,7 @@ from raylab.data import open_dataset
 from raylab.errors import RaylabError
 from raylab.files import Folder
 from raylab.loop import Loop, commit_training, labelled_share, pretrained_model
+from raylab.plugins import load
 from raylab.pool import pool_regions
 from raylab.regions import RegionGrid
 from raylab.runs import RoundStore
@@ -50,6 +51,7 @@ class Task:
         task = trial["task"]
         progress = CollectedProgress(self.collector, task)
         try:
+            load(self.grid.plugins)
             # Another driver on this storage root may want the same; who comes second finds it done.
             with self.store.lock(task):
                 self._work(task, progress)

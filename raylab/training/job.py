@@ -24,6 +24,7 @@ class TrainingJob:
         iterations: optimiser steps.
         seed: of the head's weights, the order of the images and the augmentation.
         eval_batch: images in one forward pass of the evaluation.
+        plugins: modules that the data set or the model may be registered in.
     """
 
     data: DataConfig
@@ -36,6 +37,7 @@ class TrainingJob:
     iterations: int
     seed: int
     eval_batch: int
+    plugins: tuple[str, ...] = ()
 
 
 def training_job(
@@ -72,4 +74,5 @@ def training_job(
         iterations=iterations,
         seed=config.seed,
         eval_batch=config.scoring.batch_size,
+        plugins=config.plugins,
     )

@@ -17,6 +17,7 @@ from safetensors.torch import save
 
 from raylab.data import open_dataset
 from raylab.files import Folder
+from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
 from raylab.training.job import TrainingJob
 from raylab.training.step import evaluate, prepare_process, train
@@ -96,6 +97,7 @@ def _work(
     job: TrainingJob = settings["job"]
     progress: Progress = settings["progress"]
     rank = dist.get_rank() if dist.is_initialized() else 0
+    load(job.plugins)
     prepare_process(job.compute.threads)
 
     def report(done: int, loss: Callable[[], float], state: Callable[[], dict[str, Any]]) -> None:

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from raylab import __version__
-from raylab.acquisition import STRATEGIES
+from raylab.acquisition import ALIASES, FIELDS, STRATEGIES
 from raylab.cli import COMMANDS, main
 from raylab.cli.about import without_secrets
 from raylab.cli.studies import study_of
 from raylab.config import StrategyConfig, StudyConfig
 from raylab.files import Folder
 from raylab.runs import RunStore
+from raylab.scoring.uncertainty import MAPS
 from tests.configs import tiny_run
 
 TINY = shlex.split(
@@ -216,16 +217,16 @@ def test_secrets_of_a_uri(text, told):
 
 
 def test_strategies_prints_the_table(capsys):
-    lines = out_of(capsys, "strategies").splitlines()
-    assert [line.split()[0] for line in lines] == ["strategy", *STRATEGIES]
-    assert lines[1 + list(STRATEGIES).index("entropy+spatial")].split()[1:] == [
-        "1",
-        "0",
-        "1",
-        "0",
-        "piecewise",
-        "max_min",
-    ]
+    sections = [section.splitlines()[1:] for section in out_of(capsys, "strategies").split("\n\n")]
+    words = [[tuple(line.split(maxsplit=1)) for line in lines] for lines in sections]
+    rows, others, maps = words[0], words[1], words[3]
+    assert [name for name, _ in rows] == list(STRATEGIES)
+    assert [name for name, _ in others] == list(ALIASES)
+    assert [line.split()[0] for line in sections[2] if line[2] != " "] == list(FIELDS)
+    assert [name for name, _ in maps] == list(MAPS)
+    assert ("entropy+spatial", "uncertainty=1, spatial=1") in rows
+    assert ("entropy-balanced", "entropy,class_balanced=true") in others
+    assert len({text for _, text in rows + others}) == len(STRATEGIES) + len(ALIASES), "two strategies print alike"
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_a_budget_beyond_the_pool(fails, folder):
     ("args", "line"),
     [
         (["--strategies", "random", "entrpy"], "strategy: 'entrpy' is not known; did you mean 'entropy'"),
-        (["--strategies", "entropy,taw=1"], "strategies: 'entropy,taw=1': unknown parameter 'taw'"),
+        (["--strategies", "entropy,taw=1"], "strategies: 'entropy,taw=1': taw: no such field; did you mean 'tau'?"),
         (["--strategies", "random", "random"], "strategies, seeds or region_sizes: the run random-N16"),
         (["--seeds"], "strategies and seeds must each name at least one value"),
         (["--run.training.iterations", "-3"], "run.training.iterations: Input should be greater than 0 (got -3)"),

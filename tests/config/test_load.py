@@ -54,7 +54,7 @@ def test_a_file_leaves_a_default_where_it_says_nothing(write):
         ("run: {regions: {sise: 3}}", "unknown key run.regions.sise; did you mean 'size'?"),
         ("run: {data: {synthetic: {widht: 3}}}", "unknown key run.data.synthetic.widht; did you mean 'width'?"),
         ("run: {regions: {zzz: 3}}", "unknown key run.regions.zzz; known are size"),
-        ("1: 2", "unknown key 1; known are name, run, strategies"),
+        ("1: 2", "unknown key 1; known are plugins, name, run, strategies"),
     ],
 )  # fmt: skip
 def test_unknown_keys_name_the_nearest_known_one(write, text, line):

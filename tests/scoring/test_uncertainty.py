@@ -11,11 +11,12 @@ import torch
 from raylab.acquisition import PREDICTED_CLASS
 from raylab.config import ModelConfig
 from raylab.data import open_dataset
+from raylab.errors import ConfigError
 from raylab.models import Segmenter, build_model
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of
 from raylab.scoring.predict import Predictor, scoring_job
-from raylab.scoring.uncertainty import COMMITTEE_MAPS, UNCERTAINTIES, Committee
+from raylab.scoring.uncertainty import MAPS, Committee, bald, register_map, vote_entropy
 from tests.configs import tiny_run
 
 MEMBERS = torch.randn(5, 2, 7, 6, 9, generator=torch.Generator().manual_seed(0)) * 3
@@ -53,19 +54,49 @@ def committee_of(members: Any) -> Committee:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_map_is_the_plain_one(name: str) -> None:
-    got = UNCERTAINTIES[name](MEMBERS[0]) if name in UNCERTAINTIES else COMMITTEE_MAPS[name](committee_of(MEMBERS))
+    got = MAPS[name].function(committee_of(MEMBERS) if MAPS[name].committee else MEMBERS[0])
     assert got.shape == (2, 6, 9)
     np.testing.assert_allclose(got.numpy(), PLAIN[name](MEMBERS.numpy()), rtol=1e-4, atol=1e-5)
 
 
 def test_every_map_is_tested() -> None:
-    assert set(PLAIN) == set(UNCERTAINTIES) | set(COMMITTEE_MAPS)
+    assert set(PLAIN) == set(MAPS)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "committee", "message"),
+    [
+        ("Mine", lambda x: x[:, 0], False, "'Mine' cannot be a name; use lower-case letters"),
+        ("feature", lambda x: x[:, 0], False, "'feature' cannot be a name"),
+        (
+            "mine",
+            lambda x: x.mean(),
+            False,
+            "must give a float tensor (B, H, W) = (2, 4, 5) here, and gave torch.float32 ()",
+        ),
+        ("mine", lambda x: x.argmax(1), False, "gave torch.int64 (2, 4, 5)"),
+        ("mine", lambda x: 1.0, False, "and gave float"),
+        ("mine", lambda x: (x * 0).log().sum(1), False, "not finite"),
+        ("mine", lambda x: x.votes[:, 0], False, "failed on three classes: AttributeError: 'Tensor' object has no"),
+        ("entropy", lambda x: x[:, 0], False, "'entropy' is registered already, as something else"),
+    ],
+)
+def test_maps_that_are_refused(name: str, function: Any, committee: bool, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        register_map(name, function, committee)
+    assert message in str(caught.value)
+    assert set(PLAIN) == set(MAPS)
+
+
+def test_registering_the_same_map_again_changes_nothing() -> None:
+    register_map("bald", bald, committee=True)
+    assert list(MAPS) == list(PLAIN)
 
 
 def test_a_committee_that_agrees_has_nothing_to_tell() -> None:
     committee = committee_of([MEMBERS[0]] * 4)
-    assert float(committee.bald().abs().max()) < 1e-5
-    assert float(committee.vote_entropy().max()) == 0
+    assert float(bald(committee).abs().max()) < 1e-5
+    assert float(vote_entropy(committee).max()) == 0
 
 
 @pytest.fixture(scope="module")

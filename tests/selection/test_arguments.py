@@ -75,7 +75,7 @@ def test_an_unknown_strategy_names_the_nearest() -> None:
 def test_a_bad_argument_is_named(name: str, arguments: dict[str, Any], named: str) -> None:
     good = {"k": 2, "labelled": [1], "uncertainty": np.arange(18.0), "features": np.ones((18, 3), np.float32)}
     with pytest.raises(ConfigError, match=named):
-        select(GRID, STRATEGIES[name], **{**good, **arguments})
+        select(GRID, strategy(name), **{**good, **arguments})
 
 
 def test_what_a_strategy_does_not_need_is_not_looked_at() -> None:

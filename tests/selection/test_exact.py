@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raylab.acquisition import STRATEGIES, Acquisition
+from raylab.acquisition import ALIASES, STRATEGIES, Acquisition, strategy
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection import GreedySelector, array_namespace, features, max_min, max_sum, select, sieve
@@ -58,11 +58,11 @@ def check(case: Case, q: Acquisition, xp: ModuleType = np, block_bytes: int | No
     np.testing.assert_array_equal(got.phi, phi)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", [*STRATEGIES, *ALIASES])
 @examples(100)
 @given(case=cases())
 def test_named_strategies(name: str, case: Case) -> None:
-    check(case, STRATEGIES[name])
+    check(case, strategy(name))
 
 
 @examples(1200)
@@ -100,7 +100,7 @@ def test_rounds_give_what_one_call_gives(case: Case, q: Acquisition, cut: float)
     assert selector.select(case.k, **arguments).region_id.tolist() == ids.tolist()
 
 
-@pytest.mark.parametrize("name", [name for name, q in STRATEGIES.items() if not q.random])
+@pytest.mark.parametrize("name", [name for name in (*STRATEGIES, *ALIASES) if not strategy(name).random])
 def test_fewer_picks_are_the_first_of_more(name: str) -> None:
     rng = np.random.default_rng(3)
     regions = RegionGrid([(40, 60), (64, 64), (50, 33)] * 3, 8)
@@ -110,9 +110,9 @@ def test_fewer_picks_are_the_first_of_more(name: str) -> None:
         "features": rng.normal(size=(regions.n_regions, 6)).astype(np.float32),
         "predicted_class": rng.integers(0, 5, regions.n_regions),
     }
-    more = select(regions, STRATEGIES[name], 150, **arguments)
+    more = select(regions, strategy(name), 150, **arguments)
     for k in (1, 10, 77):
-        assert select(regions, STRATEGIES[name], k, **arguments).region_id.tolist() == more.region_id[:k].tolist()
+        assert select(regions, strategy(name), k, **arguments).region_id.tolist() == more.region_id[:k].tolist()
 
 
 @pytest.mark.parametrize("name", ["core-set", "entropy+feature", "entropy+spatial+feature", "entropy+spatial"])
@@ -134,7 +134,7 @@ def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> 
     elif kind == "near ties":
         table = np.repeat(table[: n // 8 + 1], 8, axis=0)[:n] + 1e-6 * rng.normal(size=(n, d))
     case = Case(regions, 400, rng.permutation(n)[:300], rng.random(n), table.astype(np.float32), 0)
-    got = select(regions, STRATEGIES[name], case.k, **case.arguments)
-    ids, phi = algorithm_1(regions, STRATEGIES[name], case.k, **case.arguments)
+    got = select(regions, strategy(name), case.k, **case.arguments)
+    ids, phi = algorithm_1(regions, strategy(name), case.k, **case.arguments)
     assert got.region_id.tolist() == ids.tolist()
     assert got.phi.tolist() == phi.tolist()

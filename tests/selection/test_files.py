@@ -75,7 +75,7 @@ def files(tmp_path: Path) -> Path:
 def expected(name: str, k: int, **changes: Any) -> Selection:
     arguments = {"labelled": LABELLED, "uncertainty": UNCERTAINTY, "features": FEATURES, "seed": 0}
     arguments["predicted_class"] = CLASSES
-    return select(GRID, STRATEGIES[name], k, **(arguments | changes))
+    return select(GRID, strategy(name), k, **(arguments | changes))
 
 
 # select
@@ -83,7 +83,7 @@ def expected(name: str, k: int, **changes: Any) -> Selection:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_picks_are_those_of_the_selector(name: str) -> None:
-    picks = selection_files.select_from_table(TABLE, "here", LABELLED, STRATEGIES[name], 12, seed=3)
+    picks = selection_files.select_from_table(TABLE, "here", LABELLED, strategy(name), 12, seed=3)
     want = expected(name, 12, seed=3)
     assert picks.schema == LEDGER_SCHEMA
     assert picks["region_id"].to_pylist() == want.region_id.tolist()
@@ -104,7 +104,7 @@ def test_a_table_of_superpixels_is_selected_from_on_its_own(name: str, files: Pa
     Folder(str(files)).write_table("superpixels.parquet", table)
     output = files / "picks.parquet"
     status, *_ = raylab("select", files / "superpixels.parquet", "--strategy", name, "--count", 9, "--output", output)
-    want = select(pool, STRATEGIES[name], 9, labelled=[], uncertainty=u, features=f)
+    want = select(pool, strategy(name), 9, labelled=[], uncertainty=u, features=f)
     picks = pq.read_table(output)
     assert (status, picks["region_id"].to_pylist()) == (0, want.region_id.tolist())
     boxes = np.stack([picks[side].to_numpy() for side in ("top", "left", "height", "width")], axis=1)
@@ -175,7 +175,7 @@ def test_a_place_without_a_folder(files: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_columns_that_a_strategy_does_not_need_may_be_missing() -> None:
     only = {"core-set": ["region_id", "feature"], "entropy": ["region_id", "uncertainty"], "random": ["region_id"]}
     for name, columns in only.items():
-        picks = selection_files.select_from_table(TABLE.select(columns), "here", LABELLED, STRATEGIES[name], 8)
+        picks = selection_files.select_from_table(TABLE.select(columns), "here", LABELLED, strategy(name), 8)
         assert picks["region_id"].to_pylist() == expected(name, 8).region_id.tolist()
 
 
@@ -216,7 +216,7 @@ def test_a_table_that_does_not_do_is_refused(table: pa.Table, message: str) -> N
         (("regions.parquet", "--count", 3, "--labelled", "other.parquet"), "has no column region_id"),
         (("regions.parquet", "--count", 3, "--labelled", "outside.txt"), f"labelled: {N} is no region of this pool"),
         (("regions.parquet", "--count", 3, "--strategy", "entropy+spacial"), "did you mean 'entropy+spatial'"),
-        (("regions.parquet", "--count", 3, "--strategy", "entropy,tau"), "not of the form key=number"),
+        (("regions.parquet", "--count", 3, "--strategy", "entropy,tau"), "not of the form field=value"),
         (("regions.parquet", "--count", -1), "count: -1"),
         (("regions.parquet", "--count", N + 1), f"count: {N + 1}"),
         (("regions.parquet", "--count", 3, "--seed", -1), "seed: -1"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raylab.acquisition import STRATEGIES, Acquisition, strategy
+from raylab.acquisition import ALIASES, STRATEGIES, Acquisition, strategy
 from raylab.regions.grid import RegionGrid
 from raylab.regions.superpixels import Geometry, Superpixels
 from raylab.selection import GreedySelector, select
@@ -23,7 +23,7 @@ from tests.selection.pools import irregular, scattered
 ORDERS = st.sampled_from([1.0, 2.0, math.inf])
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", [*STRATEGIES, *ALIASES])
 def test_a_grid_and_the_same_regions_as_superpixels_give_the_same_picks(name: str) -> None:
     rng = np.random.default_rng(len(name))
     regions = RegionGrid([(64, 96), (50, 70), (33, 64), (64, 96)], 16)
@@ -34,7 +34,7 @@ def test_a_grid_and_the_same_regions_as_superpixels_give_the_same_picks(name: st
         "predicted_class": rng.integers(0, 4, regions.n_regions),
         "seed": 3,
     }
-    one, other = (select(regions, STRATEGIES[name], 30, **arguments) for regions in (regions, scattered(regions)))
+    one, other = (select(regions, strategy(name), 30, **arguments) for regions in (regions, scattered(regions)))
     for column in ("region_id", "phi", "uncertainty", "feature", "spatial"):
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column))
 

@@ -1,0 +1,200 @@
+"""What users add from outside the package: rows of raylab's registries, registered where a module is imported.
+
+A module is named in the configuration (`plugins`), or by an entry point of the group `raylab.plugins` of an installed
+package:
+
+    [project.entry-points."raylab.plugins"]
+    mine = "my_package.my_module"
+
+A registry is a table in memory, so a plugin has to be imported in every process that looks a name up. Entry points are
+read at the first look-up. Modules that are named travel as names, in configurations and jobs, and every worker begins
+with `load`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import sysconfig
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import TypeVar
+
+from raylab.errors import ConfigError, RaylabError, nearest
+
+GROUP = "raylab.plugins"
+"""Group of the entry points."""
+
+Row = TypeVar("Row")
+
+_lock = threading.RLock()
+_installed = {"loaded": False}
+
+
+class Registry(Mapping[str, Row]):
+    """Rows by name, raylab's own first, then those of plugins.
+
+    Args:
+        kind: of thing that a row is, for messages: `strategy`.
+        rows: raylab's own.
+
+    Example:
+        >>> units = Registry("unit", {"one": 1})
+        >>> units.register("dozen", 12)
+        >>> units.find("dozen")
+        12
+        >>> units.find("dozn")
+        Traceback (most recent call last):
+        raylab.errors.ConfigError: unit: 'dozn' is not known; did you mean 'dozen'?
+    """
+
+    def __init__(self, kind: str, rows: Mapping[str, Row]) -> None:
+        self.kind = kind
+        self._rows = dict(rows)
+
+    def register(self, name: str, row: Row) -> None:
+        """Add a row; adding it again changes nothing.
+
+        Raises:
+            ConfigError: another row has that name.
+        """
+        if self._rows.setdefault(name, row) != row:
+            raise ConfigError(f"{self.kind}: {name!r} is registered already, as something else; choose another name")
+
+    def find(self, name: str) -> Row:
+        """The row of that name.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest.
+        """
+        if name not in self:
+            raise ConfigError(f"{self.kind}: {name!r} is not known{nearest(name, self) or f'; there are {self}'}")
+        return self[name]
+
+    def __getitem__(self, name: str) -> Row:
+        load_installed()
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        load_installed()
+        return iter(list(self._rows))
+
+    def __len__(self) -> int:
+        load_installed()
+        return len(self._rows)
+
+    def __str__(self) -> str:
+        return ", ".join(self)
+
+
+def load_installed() -> None:
+    """Import what installed packages name as entry points of `raylab.plugins`; once in a process.
+
+    Raises:
+        ConfigError: a module cannot be imported; the message names it.
+    """
+    with _lock:
+        if _installed["loaded"]:
+            return
+        _installed["loaded"] = True  # now, because a plugin may look a name up
+        try:
+            for entry in importlib.metadata.entry_points(group=GROUP):
+                _import(entry.module, f"entry point {entry.name!r} of the installed package {_package(entry)}")
+        except ConfigError:
+            _installed["loaded"] = False
+            raise
+
+
+def load(plugins: Sequence[str]) -> tuple[str, ...]:
+    """Import modules that register rows; safe to repeat.
+
+    Args:
+        plugins: names of modules, a folder in front where they are not installed: `my_module`, `plugins/my_module`
+            or `plugins/my_module.py`. Without a folder, the current one is searched after all others.
+
+    Returns:
+        The same, each with the absolute folder it was found in unless it is installed: in this form it is found again
+        from another folder, and by workers.
+
+    Raises:
+        ConfigError: a module is missing or cannot be imported; the message names it.
+    """
+    with _lock:
+        return tuple(_load(plugin) for plugin in plugins)
+
+
+def _load(plugin: str) -> str:
+    folder, name = os.path.split(plugin)
+    name = name.removesuffix(".py")
+    top = name.partition(".")[0]
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"plugins: {plugin!r} is not the name of a module; give my_module or folder/my_module")
+    _search(os.path.abspath(folder))
+    module = _import(name, f"plugins: {plugin}")
+    found = _folder_of(sys.modules.get(top, module))
+    if folder and found != os.path.abspath(folder) and _holds(folder, top):
+        raise ConfigError(
+            f"plugins: {plugin}: another module {top!r}, of {found}, comes before it; give yours a name of its own"
+        )
+    return name if found is None or _is_installed(found) else os.path.join(found, name)
+
+
+def _search(folder: str) -> None:
+    """Have a folder searched for modules, after all others: what is installed keeps its name."""
+    if os.path.isdir(folder) and folder not in sys.path:
+        sys.path.append(folder)
+        importlib.invalidate_caches()
+
+
+def _import(name: str, origin: str) -> ModuleType:
+    try:
+        _adopt_main(name)
+        return importlib.import_module(name)
+    except RaylabError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    except ModuleNotFoundError as error:
+        if error.name == name or name.startswith(f"{error.name}."):
+            raise ConfigError(f"{origin}: no module {error.name!r} is installed or in that folder") from None
+        raise ConfigError(_why(error, origin)) from None
+    except Exception as error:  # whatever a user's module raises, its author needs to know what and where
+        raise ConfigError(_why(error, origin)) from None
+
+
+def _why(error: Exception, origin: str) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+    return f"{origin} could not be imported: {type(error).__name__}: {error}{where}"
+
+
+def _adopt_main(name: str) -> None:
+    """Take a script that names itself as a plugin for the module it is, instead of running it a second time."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is None or name in sys.modules:
+        return
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.origin is not None and os.path.abspath(spec.origin) == os.path.abspath(script):
+        sys.modules[name] = sys.modules["__main__"]
+
+
+def _folder_of(module: ModuleType) -> str | None:
+    """The folder that has to be searched for a module to be found; None where it has no file."""
+    paths = list(getattr(module, "__path__", [])) or [getattr(module, "__file__", None)]
+    return os.path.dirname(os.path.abspath(paths[0])) if paths[0] else None
+
+
+def _holds(folder: str, top: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in (top, f"{top}.py"))
+
+
+def _is_installed(folder: str) -> bool:
+    paths = sysconfig.get_paths()
+    return folder in {os.path.abspath(paths[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+def _package(entry: importlib.metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "?"

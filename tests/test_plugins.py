@@ -1,0 +1,247 @@
+"""Rows that users add from outside the package: found, loaded once, known before names are checked, and in workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raylab import plugins
+from raylab.acquisition import STRATEGIES, Acquisition, register_strategy, strategy
+from raylab.config import BudgetConfig, ComputeConfig, RunConfig, StrategyConfig, StudyConfig
+from raylab.config.load import read_yaml
+from raylab.config.options import parse
+from raylab.errors import ConfigError
+from raylab.plugins import Registry, load
+from raylab.scoring.uncertainty import MAPS
+from tests.configs import tiny_run
+
+ROOT = Path(__file__).parents[1]
+ROW = """
+from raylab.acquisition import Acquisition, register_strategy
+register_strategy("half-spatial", Acquisition(uncertainty=1, spatial=0.5))
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Write modules into a folder that is the current one; what they registered is gone afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    known, tables = set(sys.modules), [STRATEGIES._rows, MAPS._rows]
+    before = [dict(table) for table in tables]
+
+    def save(text: str, path: str = "my_rows.py") -> Path:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+        return tmp_path / path
+
+    yield save
+    for name in set(sys.modules) - known:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    for table, rows in zip(tables, before, strict=True):
+        table.clear()  # type: ignore[attr-defined]
+        table.update(rows)  # type: ignore[arg-type]
+
+
+def test_a_registry_refuses_another_row_of_the_same_name() -> None:
+    registry = Registry("number", {"one": 1})
+    registry.register("one", 1)
+    with pytest.raises(ConfigError, match="number: 'one' is registered already, as something else"):
+        registry.register("one", 2)
+    assert dict(registry) == {"one": 1}
+    with pytest.raises(ConfigError, match="number: 'ten' is not known; there are one"):
+        registry.find("ten")
+
+
+@pytest.mark.parametrize("name", ["", "a,b", "a=b", "a/b", "+a", "a b"])
+def test_names_that_texts_and_folders_cannot_hold(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be a name"):
+        register_strategy(name, Acquisition(uncertainty=1))
+
+
+def test_a_strategy_keeps_its_name() -> None:
+    register_strategy("entropy", Acquisition(uncertainty=1.0))
+    with pytest.raises(ConfigError, match="'entropy' is registered already"):
+        register_strategy("entropy", Acquisition(uncertainty=2.0))
+    with pytest.raises(ConfigError, match="'margin\\+spatial' is another name of"):
+        register_strategy("margin+spatial", Acquisition(uncertainty=1.0))
+
+
+@pytest.mark.parametrize("plugin", ["my_rows", "my_rows.py", "./my_rows", "{folder}/my_rows", "{folder}/my_rows.py"])
+def test_a_module_of_the_current_folder(write: Any, tmp_path: Path, plugin: str) -> None:
+    write(ROW)
+    with pytest.raises(ConfigError, match="'half-spatial' is not known"):
+        strategy("half-spatial")
+    found = load([plugin.format(folder=tmp_path)])
+    assert found == (f"{tmp_path}/my_rows",)
+    assert strategy("half-spatial,tau=8") == Acquisition(uncertainty=1, spatial=0.5, tau=8)
+    os.chdir("/")
+    assert load(found) == found, "found again from elsewhere, and not run twice"
+
+
+def test_modules_of_packages(write: Any, tmp_path: Path) -> None:
+    write("", "lib/my_package/__init__.py")
+    write(ROW, "lib/my_package/rows.py")
+    assert load(["lib/my_package.rows"]) == (f"{tmp_path}/lib/my_package.rows",)
+    assert "half-spatial" in STRATEGIES
+    assert load(["json"]) == ("json",), "an installed module is known by its name alone"
+
+
+@pytest.mark.parametrize(
+    ("text", "plugin", "message"),
+    [
+        (ROW, "my_rowz", "plugins: my_rowz: no module 'my_rowz' is installed or in that folder"),
+        (ROW, "gone/my_rows2", "plugins: gone/my_rows2: no module 'my_rows2' is installed or in that folder"),
+        (ROW, "my rows", "plugins: 'my rows' is not the name of a module"),
+        ("import torch\n\nmissing", "my_rows", "NameError: name 'missing' is not defined ({file}, line 3)"),
+        ("import no_such_library", "my_rows", "could not be imported: ModuleNotFoundError: No module named 'no_such"),
+        (
+            "def f(:",
+            "my_rows",
+            "plugins: my_rows could not be imported: SyntaxError: invalid syntax (my_rows.py, line 1)",
+        ),
+        (
+            ROW.replace("half-spatial", "random"),
+            "my_rows",
+            "plugins: my_rows: strategy: 'random' is registered already",
+        ),
+        (ROW.replace("0.5", "-1"), "my_rows", "plugins: my_rows: acquisition.spatial: Input should be greater"),
+    ],
+)
+def test_modules_that_cannot_be_imported(write: Any, text: str, plugin: str, message: str) -> None:
+    file = write(text)
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(plugins=(plugin,))
+    assert message.format(file=file) in str(caught.value)
+
+
+def test_two_modules_of_one_name_are_not_taken_for_one_another(write: Any) -> None:
+    write(ROW, "one/my_rows.py")
+    write(ROW.replace("0.5", "0.25"), "two/my_rows.py")
+    load(["one/my_rows"])
+    with pytest.raises(ConfigError, match=r"another module 'my_rows', of .*one, comes before it"):
+        load(["two/my_rows"])
+
+
+def test_plugins_are_loaded_before_names_are_checked(write: Any, tmp_path: Path) -> None:
+    write(ROW)
+    where = (f"{tmp_path}/my_rows",)
+    write("strategies: ['half-spatial,tau=8']\nplugins: [my_rows]\n", "study.yaml")
+    study = read_yaml(StudyConfig, "study.yaml")
+    (run,) = study.runs()
+    assert (study.plugins, study.run.plugins, run.plugins) == (where, where, where)
+    assert run.strategy.label == "half-spatial,tau=8", "a plugin's name stays"
+    again = StudyConfig.model_validate(study.model_dump(mode="json"))
+    assert again == study
+    alone = parse(RunConfig, ["--plugins", "my_rows", "--strategy.name", "half-spatial"], "x")
+    assert alone.plugins == where
+    assert alone.strategy.acquisition().spatial == 0.5
+    same = {"plugins": (), "strategy": StrategyConfig(name="entropy+spatial", spatial=0.5)}
+    assert alone.identity() == alone.model_copy(update=same).identity()
+
+
+def program(folder: Path, *args: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{path}"}
+    return subprocess.run([sys.executable, *args], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_an_installed_package_needs_no_option(write: Any, tmp_path: Path) -> None:
+    """Its entry point names the module; a package that does not import is named in one line."""
+    write(ROW, "site/my_installed.py")
+    write("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n", "site/my_package-1.0.dist-info/METADATA")
+    write("[raylab.plugins]\nrows = my_installed\n", "site/my_package-1.0.dist-info/entry_points.txt")
+    code = "from raylab.acquisition import strategy; print(strategy('half-spatial').spatial)"
+    done = program(tmp_path, "-c", code, path=f"{tmp_path}/site")
+    assert (done.stdout, done.stderr) == ("0.5\n", "")
+    write("1 / 0", "site/my_installed.py")
+    code = "from raylab.errors import exit_cleanly\nwith exit_cleanly():\n " + code.replace("; ", "\n ")
+    done = program(tmp_path, "-c", code, path=f"{tmp_path}/site")
+    assert (done.stdout, done.returncode) == ("", 2)
+    assert done.stderr.startswith(
+        "error: entry point 'rows' of the installed package my-package could not be imported: ZeroDivisionError"
+    )
+
+
+def test_a_script_may_name_itself(write: Any, tmp_path: Path) -> None:
+    script = "print('run')\n" + ROW + "if __name__ == '__main__':\n from raylab.config import RunConfig\n"
+    write(script + " print(RunConfig(plugins=['my_rows']).plugins)\n")
+    done = program(tmp_path, "my_rows.py")
+    assert (done.stdout, done.stderr) == (f"run\n('{tmp_path}/my_rows',)\n", "")
+
+
+WITH_A_MAP = """
+from pathlib import Path
+import os
+import torch
+from raylab.acquisition import Acquisition, register_strategy
+from raylab.scoring.uncertainty import register_map
+
+def spread(logits):
+    return logits.amax(1) - logits.amin(1)
+
+def variation_ratio(committee):
+    return 1 - committee.votes.amax(1)
+
+register_map("spread", spread)
+register_map("variation_ratio", variation_ratio, committee=True)
+register_strategy("spread+spatial", Acquisition(uncertainty=1, spatial=1, map="spread"))
+title = Path(f"/proc/{os.getpid()}/cmdline").read_text().replace("\\0", " ").replace("/", "|")
+(Path(__file__).parent / f"{os.getpid()} {title[:100]}").touch()
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("free_resources")
+def test_a_study_of_a_strategy_and_maps_from_outside(write: Any, ray_session: Any, tmp_path: Path) -> None:
+    from raylab.files import Folder
+    from raylab.pool import known_regions
+    from raylab.runs import RunStore
+    from raylab.runs.replay import replay_runs
+    from raylab.study import run_study
+
+    write(WITH_A_MAP, "plugin/my_rows.py")
+    run = tiny_run(
+        str(tmp_path / "results"),
+        budget=BudgetConfig(initial=12, rounds=(12,)),
+        compute=ComputeConfig(workers=1),
+    )
+    run = run.model_copy(update={"training": run.training.model_copy(update={"ensemble": 2, "iterations": 1})})
+    names = ("spread+spatial", "entropy,map=variation_ratio")
+    config = StudyConfig(name="outside", plugins=("plugin/my_rows",), run=run, strategies=names)
+    run_study(config, say=lambda _: None)
+    store = Folder(run.storage)
+    for one in config.runs():
+        assert RunStore(store, one).finished()
+    table = store.read_table(RunStore(store, one).scores(0).path("regions.parquet"))
+    assert {"spread", "variation_ratio"} <= set(table.column_names)
+    assert (table["spread"].to_numpy() > 0).all()
+    assert set(np.unique(table["variation_ratio"].to_numpy() * 2 * 256)) <= set(range(257)), "a half where two differ"
+    assert replay_runs(store, config.runs(), None, lambda _: None, known_regions)
+    titles = " ".join(file.name for file in (tmp_path / "plugin").iterdir())
+    for worker in ("raylab", "RayTrainWorker", "Map(", "MapWorker", "SelectorActor"):
+        assert worker in titles, f"{worker} did not load the plugin: {titles}"
+
+
+def test_a_map_that_is_not_known_is_refused_before_ray_starts() -> None:
+    from raylab.study.checks import check_grid
+
+    config = StudyConfig(run=tiny_run(), strategies=("entropy,map=margn",))
+    with pytest.raises(ConfigError, match=r"strategies: entropy,map=margn: map: 'margn' is not known; did you mean 'm"):
+        check_grid(config)
+
+
+def test_entry_points_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(plugins, "_installed", {"loaded": False})
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: calls.append(group) or ())
+    assert "entropy" in STRATEGIES
+    assert "random" in STRATEGIES
+    assert calls == ["raylab.plugins"]
