@@ -28,12 +28,12 @@ Model = TypeVar("Model", bound=BaseModel)
 FIRST: dict[type[BaseModel], tuple[str, ...]] = {
     RunConfig: (
         "name", "data.name", "data.root", "strategy.name", "seed", "regions.size", "budget.initial", "budget.rounds",
-        "model.backbone", "training.iterations", "compute.workers", "compute.device", "storage", "tracking",
+        "model.backbone", "training.iterations", "compute.workers", "compute.device", "storage", "tracking", "plugins",
     ),
     StudyConfig: (
         "name", "run.data.name", "run.data.root", "strategies", "seeds", "run.regions.size", "run.budget.initial",
         "run.budget.rounds", "run.model.backbone", "run.training.iterations", "supervised", "run.compute.workers",
-        "run.compute.device", "run.storage", "run.tracking",
+        "run.compute.device", "run.storage", "run.tracking", "plugins",
     ),
 }  # fmt: skip
 """Options that people need first, in the order of the short help; the others are told on request."""
@@ -43,7 +43,7 @@ _HELP = ("-h", "--help", "--help-all")
 
 @dataclass(frozen=True)
 class Positional:
-    """Marks a field that is given by its place on the command line.
+    """Marks a field that is given by its position on the command line.
 
     Attributes:
         metavar: what the help calls it.
@@ -231,7 +231,7 @@ def parser_of(
         text = f"start from settings that raylab brings: {', '.join(presets())}"
         groups[""].add_argument("--preset", metavar="NAME", action=_AddLayer, help=text)
     descriptions = dict(_sections(model))
-    order = {path: place for place, path in enumerate(shown or ())}
+    order = {path: index for index, path in enumerate(shown or ())}
     for option in sorted(every, key=lambda option: order.get(option.path, 0)):
         section = option.section if shown is None else ""
         if section not in groups:

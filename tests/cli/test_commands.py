@@ -106,7 +106,15 @@ def test_help_of_a_command(name, capsys):
 def test_help_of_a_study_is_what_people_need_first_and_the_rest_on_request(capsys):
     text = help_of(capsys, "study", "--help")
     assert text.count("\n  --") <= 20
-    for flag in ("--strategies", "--seeds", "--run.data.name", "--run.data.root", "--run.budget.rounds", "--preset"):
+    for flag in (
+        "--strategies",
+        "--seeds",
+        "--run.data.name",
+        "--run.data.root",
+        "--run.budget.rounds",
+        "--preset",
+        "--plugins",
+    ):
         assert f"  {flag} " in text
     assert "--run.training.momentum" not in text
     section = help_of(capsys, "study", "--help", "training")
