@@ -123,12 +123,12 @@ def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), key: text})
 
 
-def regions_of(table: pa.Table, place: str) -> Regions:
+def regions_of(table: pa.Table, uri: str) -> Regions:
     """The geometry that a table carries.
 
     Args:
         table: from `with_regions`.
-        place: of the table, for the message.
+        uri: of the table, for the message.
 
     Returns:
         A `RegionGrid`, or `Superpixels` without label maps.
@@ -139,11 +139,11 @@ def regions_of(table: pa.Table, place: str) -> Regions:
     metadata = table.schema.metadata or {}
     text = metadata.get(_GRID) or metadata.get(SUPERPIXELS)
     if text is None:
-        raise StoreError(f"{place} carries no regions; give a table that raylab scored, or add them by with_regions")
+        raise StoreError(f"{uri} carries no regions; give a table that raylab scored, or add them by with_regions")
     sizes, region_size = read_sizes_text(text)
     if _GRID in metadata:
         return RegionGrid(sizes, region_size)
-    return superpixels_of(table, sizes, region_size, place)
+    return superpixels_of(table, sizes, region_size, uri)
 
 
 def ledger_table(

@@ -57,7 +57,7 @@ class Task:
                 self._work(task, progress)
             self._post(ProgressEvent(task, 0, "done"))
         except RaylabError as error:
-            # The user's to mend, so trying again would not help.
+            # The user can fix it, so trying again would not help.
             self._post(ProgressEvent(task, 0, "failed", note=str(error)))
         finally:
             ray.get(self.resource_pool.leave.remote(task))

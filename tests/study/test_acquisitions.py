@@ -1,7 +1,4 @@
-"""Every acquisition, one round each, through the real pipeline, on real CamVid images where they are found.
-
-The default run leaves out those that put the spatial term beside another map than entropy; `-m slow` takes all.
-"""
+"""Every map and every mechanism of an acquisition, one round each, on Ray and on real CamVid images."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raylab.acquisition import STRATEGIES
 from raylab.config import BudgetConfig, ComputeConfig, DataConfig, ModelConfig, RegionConfig, ScoringConfig, StudyConfig
 from raylab.files import Folder
 from raylab.pool import known_regions
 from raylab.runs import RunStore
 from raylab.runs.replay import replay_runs
+from raylab.scoring.uncertainty import MAPS
 from raylab.study import run_study
 from tests.configs import tiny_run
 
@@ -32,13 +29,17 @@ def few_images(camvid: Path, folder: Path) -> Path:
     return folder
 
 
-ALIKE = [name for name, q in STRATEGIES.items() if q.spatial and (q.map != "entropy" or q.class_balanced)]
-USUAL = [name for name in STRATEGIES if name not in ALIKE]
+NAMES = (
+    *(f"entropy,map={name}" for name in MAPS),
+    "entropy-balanced+spatial",
+    "entropy+random",
+    "core-set",
+    "entropy+spatial+feature,distance=linear,set_function=max_sum",
+)
 
 
 @pytest.mark.usefixtures("free_resources")
-@pytest.mark.parametrize("names", [USUAL, pytest.param(ALIKE, marks=pytest.mark.slow)], ids=["usual", "alike"])
-def test_one_round_of_each(names: list[str], camvid: Path, ray_session: Any, tmp_path: Path) -> None:
+def test_one_round_of_each(camvid: Path, ray_session: Any, tmp_path: Path) -> None:
     data = DataConfig(name="camvid", root=str(few_images(camvid, tmp_path / "camvid")))
     run = tiny_run(
         str(tmp_path / "results"),
@@ -50,7 +51,7 @@ def test_one_round_of_each(names: list[str], camvid: Path, ray_session: Any, tmp
         compute=ComputeConfig(workers=0),
     )
     run = run.model_copy(update={"training": run.training.model_copy(update={"iterations": 2})})
-    config = StudyConfig(name="all", run=run, strategies=tuple(names))
+    config = StudyConfig(name="all", run=run, strategies=NAMES)
     run_study(config, say=lambda _: None)
     store = Folder(run.storage)
     picks = {}
@@ -58,8 +59,8 @@ def test_one_round_of_each(names: list[str], camvid: Path, ray_session: Any, tmp
         run_store = RunStore(store, one)
         assert run_store.finished(), one.label
         ledger = run_store.round(1).ledger()
-        picks[one.strategy.name] = tuple(ledger["region_id"].to_pylist())
-        assert len(set(picks[one.strategy.name])) == 40
+        picks[one.strategy.label] = tuple(ledger["region_id"].to_pylist())
+        assert len(set(picks[one.strategy.label])) == 40
         assert np.isfinite(ledger["phi"].to_numpy()).all()
-    assert len(set(picks.values())) > 0.8 * len(names)
+    assert len(set(picks.values())) > 0.8 * len(NAMES)
     assert replay_runs(store, config.runs(), None, lambda _: None, known_regions)
