@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from raylab.config import DataConfig, RunConfig, StudyConfig
+from raylab.config.leaves import options_of
 from raylab.config.load import presets
-from raylab.config.options import options_of, parser_of
+from raylab.config.options import parser_of
 
 SHELLS = ("bash", "zsh", "tcsh")
 _STUDIES = {

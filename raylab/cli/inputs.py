@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from raylab.config import DataConfig, RunConfig, StrategyConfig, parse_strategy
+from raylab.config.leaves import Positional, Repeated
 from raylab.config.load import absolute_paths
-from raylab.config.options import Positional, Repeated
 from raylab.config.sections import Extensible
 from raylab.errors import DataError
 from raylab.plugins import load_installed

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from raylab.config import RunConfig, StudyConfig
-from raylab.config.options import Positional
+from raylab.config.leaves import Positional
 from raylab.config.sections import Frozen, NonNegative
 from raylab.errors import StoreError, TrackingError
 

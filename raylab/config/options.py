@@ -10,16 +10,13 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from raylab.config import RunConfig, StudyConfig
+from raylab.config.leaves import Option, Positional, Repeated, options_of, sections_of
 from raylab.config.load import Layer, presets, read_layers, takes_presets
 from raylab.errors import ConfigError, nearest
 
@@ -39,114 +36,6 @@ FIRST: dict[type[BaseModel], tuple[str, ...]] = {
 """Options that people need first, in the order of the short help; the others are told on request."""
 _RUN = "run."
 _HELP = ("-h", "--help", "--help-all")
-
-
-@dataclass(frozen=True)
-class Positional:
-    """Marks a field that is given by its position on the command line.
-
-    Attributes:
-        metavar: what the help calls it.
-    """
-
-    metavar: str
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """Marks a field that gains one value each time its option is given."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """A leaf of a configuration.
-
-    Attributes:
-        path: its way through the sections, such as `run.training.epochs`.
-        field: of the model.
-        default: its value where it is not given.
-    """
-
-    path: str
-    field: FieldInfo
-    default: Any
-
-    @property
-    def flag(self) -> str:
-        """The option's name on the command line."""
-        return "--" + self.path.replace("_", "-")
-
-    @property
-    def off(self) -> str:
-        """The name that sets a switch to False."""
-        section, dot, name = self.path.rpartition(".")
-        return f"--{section}{dot}no-{name}".replace("_", "-")
-
-    @property
-    def section(self) -> str:
-        """The dotted name of its section; empty at the top."""
-        return self.path.rpartition(".")[0]
-
-    @property
-    def short(self) -> str:
-        """Its path below the run."""
-        return self.path.removeprefix(_RUN)
-
-    @property
-    def kinds(self) -> tuple[Any, ...]:
-        """The types it may have, `None` left out."""
-        return tuple(kind for kind in _parts(self.field.annotation) if kind is not NoneType)
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it is True or False."""
-        return self.kinds == (bool,)
-
-    @property
-    def several(self) -> int | Literal["*"] | None:
-        """How many words it takes: a number, any number, or None for one."""
-        kind = self.kinds[0]
-        if get_origin(kind) is not tuple:
-            return None
-        return "*" if Ellipsis in get_args(kind) else len(get_args(kind))
-
-    @property
-    def metavar(self) -> str:
-        """What the help calls its value."""
-        return "|".join(_metavar(_element(kind)) for kind in self.kinds)
-
-    @property
-    def choices(self) -> list[str]:
-        """The words it may be; empty where it may be any."""
-        return [str(value) for kind in self.kinds if get_origin(kind) is Literal for value in get_args(kind)]
-
-    @property
-    def help(self) -> str:
-        """Its description and its default."""
-        default = self.default
-        if isinstance(default, tuple):
-            default = " ".join(str(value) for value in default)
-        known = [] if default in (None, "") or self.field.is_required() else [f"(default: {default})"]
-        return " ".join([*(self.field.description or "").split(), *known])
-
-    def value(self, words: Any) -> Any:
-        """What the words of the command line say, as far as it can be told without the configuration's own checks."""
-        if isinstance(words, list):
-            return [self.value(word) for word in words]
-        if words == "None" and NoneType in _parts(self.field.annotation):
-            return None
-        for kind in self.kinds:
-            for known in get_args(kind) if get_origin(kind) is Literal else ():
-                if words == str(known):
-                    return known
-            if _element(kind) in (int, float):
-                with suppress(ValueError):
-                    return _element(kind)(words)
-        return words
-
-    def marked(self, marker: type) -> Any:
-        """The marker of that type that the field carries, or None."""
-        return next((found for found in self.field.metadata if isinstance(found, marker)), None)
 
 
 def parse(
@@ -177,25 +66,6 @@ def parse(
     values = vars(given)
     layers = values.pop("layers", [])
     return read_layers(model, layers, _nested(model, values), default)
-
-
-def options_of(model: type[BaseModel], default: BaseModel | None = None, section: str = "") -> Iterator[Option]:
-    """Every leaf of a configuration, top first.
-
-    Args:
-        model: of the configuration.
-        default: its values where nothing is given; None takes the model's.
-        section: where the model lies in the whole.
-    """
-    inner = []
-    for name, field in model.model_fields.items():
-        value = field.get_default(call_default_factory=True) if default is None else getattr(default, name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            inner.append((field.annotation, value, f"{section}{name}."))
-        else:
-            yield Option(f"{section}{name}", field, value)
-    for kind, value, path in inner:
-        yield from options_of(kind, value, path)
 
 
 def parser_of(
@@ -230,7 +100,7 @@ def parser_of(
     if takes_presets(model):
         text = f"start from settings that raylab brings: {', '.join(presets())}"
         groups[""].add_argument("--preset", metavar="NAME", action=_AddLayer, help=text)
-    descriptions = dict(_sections(model))
+    descriptions = dict(sections_of(model))
     order = {path: index for index, path in enumerate(shown or ())}
     for option in sorted(every, key=lambda option: order.get(option.path, 0)):
         section = option.section if shown is None else ""
@@ -258,7 +128,7 @@ def help_text(
     if not any(field.is_required() for field in model.model_fields.values()):
         default = read_layers(model, [], {}, default)
     every = list(options_of(model, default))
-    sections = {name.removeprefix(_RUN): name for name, _ in _sections(model)}
+    sections = {name.removeprefix(_RUN): name for name, _ in sections_of(model)}
     wanted = [word for word in args[max(args.index(arg) for arg in _HELP if arg in args) + 1 :] if word[:1] != "-"]
     for word in wanted:
         if word not in sections and word not in sections.values():
@@ -345,14 +215,6 @@ def _usage(option: Option) -> str:
     return str(word) if option.field.is_required() else f"[{word}]"
 
 
-def _sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
-    """The dotted name and the first line of the description of every section."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield f"{path}{name}", (field.annotation.__doc__ or "").strip().splitlines()[0]
-            yield from _sections(field.annotation, f"{path}{name}.")
-
-
 def _nested(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
     known = {option.path: option for option in options_of(model)}
     nested: dict[str, Any] = {}
@@ -383,23 +245,3 @@ def _hyphens(arg: str) -> str:
     """Options are found under their field's own spelling too: `--run.batch_size`."""
     name, equals, value = arg.partition("=")
     return f"{name.replace('_', '-')}{equals}{value}" if arg.startswith("--") else arg
-
-
-def _parts(kind: Any) -> tuple[Any, ...]:
-    """The members of a union, or the one type there is."""
-    if get_origin(kind) is Annotated:
-        return _parts(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        return tuple(part for member in get_args(kind) for part in _parts(member))
-    return (kind,)
-
-
-def _element(kind: Any) -> Any:
-    """The type of one word: of a tuple, that of its members."""
-    return _parts(get_args(kind)[0])[0] if get_origin(kind) is tuple else kind
-
-
-def _metavar(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "{" + ",".join(str(value) for value in get_args(kind)) + "}"
-    return {int: "INT", float: "NUMBER", str: "TEXT"}.get(kind, getattr(kind, "__name__", "VALUE").upper())

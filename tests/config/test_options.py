@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
+from raylab.config.leaves import options_of
 from raylab.config.load import read_preset
-from raylab.config.options import options_of, parse
+from raylab.config.options import parse
 from raylab.errors import ConfigError
 
 
