@@ -28,6 +28,7 @@ from raylab.bucket_address import RETRIES, SCHEMES, Address, arrow_client, clien
 from raylab.disk import Buffer, Info, Kind
 
 RETRY: dict[str, Any] = {"max_retries": RETRIES, "retry_timeout": timedelta(minutes=3)}
+"""How long requests are tried again."""
 PROBE: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 """The same for the first request, where a wrong address is likelier than an outage."""
 HEAD_BYTES = 64 * 1024
