@@ -28,7 +28,6 @@ from raylab.runs import RoundStore, RunStore
 from raylab.runs.rounds import LEDGER, MODEL, REGIONS, model_name
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, drawn, first_draw, interleave
-from raylab.selection.files import terms_of
 from raylab.training.job import TrainingJob, training_job
 from raylab.training.metrics import iou_per_class, mean_iou
 
@@ -108,7 +107,7 @@ class Loop:
             table = self.run_store.store.read_table(self.run_store.scores(t - 1).path(REGIONS))
         before = self._spent(t)
         batch = self._afford(t, table, sum(self.budgets[: t + 1]) - before)
-        terms = None if t == 0 else terms_of(batch.picks)
+        terms = None if t == 0 else batch.picks.terms()
         names = self.dataset.image_names("train")
         ledger = ledger_table(self.regions, names, t, batch.picks.region_id, terms, batch.prices)
         labelled = np.concatenate([self.labelled(t), batch.picks.region_id])

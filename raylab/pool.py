@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +23,7 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError, ConfigError, StoreError
+from raylab.progress import Progress
 from raylab.regions import RegionGrid, Regions
 from raylab.regions.base import checked_sizes
 from raylab.regions.superpixels import (
@@ -48,9 +48,6 @@ PART = 64
 """Images in one file of label maps: what is lost at most when a build is stopped."""
 _MOST = 1 << 16  # labels of a 16-bit PNG
 _MADE = b"raylab.superpixels.made"
-
-Progress = Callable[..., object]
-"""Called with `regions`, images done, images in all (`raylab.progress.Progress` is one)."""
 
 
 def superpixels_folder(size: int, compactness: float, fingerprint: str) -> str:

@@ -65,12 +65,12 @@ def geometry_of(labels: NDArray[np.int32]) -> Geometry:
     flat, n = labels.reshape(-1), int(labels.max()) + 1
     pixels = np.bincount(flat, minlength=n)
     centres, boxes = np.empty((n, 2)), np.empty((n, 4), np.int32)
-    for axis, places in enumerate(np.indices(labels.shape, np.int32).reshape(2, -1)):
+    for axis, at in enumerate(np.indices(labels.shape, np.int32).reshape(2, -1)):
         # whole numbers below 2^53 up to the division, which alone is rounded: the same on every machine
-        centres[:, axis] = (2 * np.bincount(flat, places, n) + pixels) / (2 * pixels)
+        centres[:, axis] = (2 * np.bincount(flat, at, n) + pixels) / (2 * pixels)
         low, high = np.full(n, labels.size, np.int32), np.zeros(n, np.int32)
-        np.minimum.at(low, flat, places)
-        np.maximum.at(high, flat, places)
+        np.minimum.at(low, flat, at)
+        np.maximum.at(high, flat, at)
         boxes[:, axis], boxes[:, 2 + axis] = low, high - low + 1
     return Geometry(np.array([n], np.int64), centres, boxes, pixels.astype(np.int64))
 
@@ -216,7 +216,7 @@ def superpixels_of(table: pa.Table, sizes: list[list[int]], region_size: int, ur
         StoreError: it lacks a column, or its rows are not the regions of the images in their order.
     """
     if missing := [name for name in GEOMETRY_COLUMNS if name not in table.column_names]:
-        raise StoreError(f"{uri} lacks the column {missing[0]}, without which its superpixels have no place")
+        raise StoreError(f"{uri} lacks the column {missing[0]}, without which its superpixels lie nowhere")
     image, y, x, *box, pixels = (table[name].to_numpy() for name in GEOMETRY_COLUMNS)
     counts = np.bincount(image, minlength=len(sizes))
     if len(counts) != len(sizes) or np.any(np.diff(image) < 0) or not counts.all():

@@ -6,7 +6,7 @@ import yaml
 
 from raylab.errors import RaylabError
 from raylab.files import Folder
-from raylab.report import bars, curves, dots, overlays, tables
+from raylab.report import figures, overlays, tables
 from raylab.report.labels import LabelHistogram, label_histogram, labels_frame
 from raylab.report.page import render_page
 from raylab.report.paper import beside
@@ -35,7 +35,7 @@ def write_report(store: Folder, name: str, mirror_hint: str | None = None, paper
             are put beside ours.
 
     Returns:
-        The place of index.html.
+        Path or URI of index.html.
 
     Raises:
         StoreError: there is no such study, or a committed file of it is damaged.
@@ -46,7 +46,7 @@ def write_report(store: Folder, name: str, mirror_hint: str | None = None, paper
     quoted = beside(study, paper) if paper else None
     folder = report_folder(name)
     seen, histogram, problem = _from_data(store, study)
-    pictures = figures(study, histogram)
+    pictures = draw_figures(study, histogram)
     # Files of an earlier report may be of other images, or of data that was readable then.
     for file in store.list(folder):
         if file.startswith(("overlay-", "labels.", "differences.", "picks.")):
@@ -56,7 +56,7 @@ def write_report(store: Folder, name: str, mirror_hint: str | None = None, paper
     written["study.yaml"] = configuration.encode()
     page = render_page(
         study, pictures, seen, histogram, problem, quoted,
-        configuration=configuration, mirror_hint=mirror_hint, place=store.uri_of(folder), storage=store.uri,
+        configuration=configuration, mirror_hint=mirror_hint, folder=store.uri_of(folder), storage=store.uri,
         files=sorted(written),
     )  # fmt: skip
     written["index.html"] = page.encode()
@@ -65,18 +65,18 @@ def write_report(store: Folder, name: str, mirror_hint: str | None = None, paper
     return store.uri_of(f"{folder}/index.html")
 
 
-def figures(study: Study, histogram: LabelHistogram | None) -> dict[str, Picture]:
+def draw_figures(study: Study, histogram: LabelHistogram | None) -> dict[str, Picture]:
     """Every plot that the study has data for, by the name of its files."""
     found = {
-        "curves": render(lambda: curves.budget_curves(study)),
-        "images": render(lambda: curves.image_curves(study)),
-        "classes": render(lambda: dots.class_dots(study)),
-        "seconds": render(lambda: bars.stage_bars(study)),
+        "curves": render(lambda: figures.budget_curves(study)),
+        "images": render(lambda: figures.image_curves(study)),
+        "classes": render(lambda: figures.class_dots(study)),
+        "seconds": render(lambda: figures.stage_bars(study)),
     }
     if any(d.reference == reference_of(study) for d in differences(study)):
-        found["differences"] = render(lambda: curves.difference_dots(study))
+        found["differences"] = render(lambda: figures.difference_dots(study))
     if histogram:
-        found["labels"] = render(lambda: dots.label_dots(study, histogram))
+        found["labels"] = render(lambda: figures.label_dots(study, histogram))
     return found
 
 

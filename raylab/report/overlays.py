@@ -18,10 +18,10 @@ from raylab.report.labels import Inside, region_shape
 from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.panels import Pixels, draw_regions, round_colours, scaled, sheet
 from raylab.report.study_data import Study
+from raylab.selection.objective import TERMS
 
 NUMBERED = 12
 """Picks of a strategy in an image that carry their number; more would hide what they lie on."""
-TERMS = ("phi", "uncertainty", "feature", "spatial")
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from PIL import Image
 
 import raylab
 from raylab.report import paper
-from raylab.report.bars import stage_seconds
 from raylab.report.headlines import headlines
 from raylab.report.labels import LabelHistogram
-from raylab.report.overlays import TERMS, Overlay, Panel
+from raylab.report.overlays import Overlay, Panel
 from raylab.report.panels import round_colours
-from raylab.report.statistics import CONFIDENCE, SHARE, Difference, differences, reference_of, summaries
+from raylab.report.statistics import CONFIDENCE, SHARE, Difference, differences, reference_of, stage_seconds, summaries
 from raylab.report.study_data import STAGES, CurvePoint, Study, by_budget
 from raylab.report.style import Picture, looks
 from raylab.report.tables import show_budget, show_count, show_spread
+from raylab.selection.objective import TERMS
 
 _GLYPHS = {
     "o": "M5 1a4 4 0 1 0 0 8a4 4 0 1 0 0-8z",
@@ -212,7 +212,7 @@ def _quoted(quoted: paper.Beside | None) -> dict[str, Any] | None:
             "data": quote.data,
             "budget": "" if quote.budget is None else f"{quote.budget:,}",
             "measure": paper.MEASURES[quote.measure],
-            "place": f"row {quote.row}, column {quote.column}",
+            "cell": f"row {quote.row}, column {quote.column}",
             "paper": f"{quote.value:,g}" if quote.value < 1e6 else str(quote.value),
             "ours": "-" if ours is None else f"{ours:,.1f}",
         }
@@ -254,7 +254,7 @@ def _pick_rows(panel: Panel) -> list[dict[str, Any]]:
             "round": pick.round,
             "order": f"{pick.order + 1:,}",
             "region": pick.region_id,
-            "place": f"{pick.top}, {pick.left}",
+            "corner": f"{pick.top}, {pick.left}",
             "terms": ["-" if (value := pick.terms[term]) is None else f"{value:.3f}" for term in TERMS],
         }
         for pick in panel.picks

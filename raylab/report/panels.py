@@ -64,8 +64,8 @@ def draw_regions(
     pen = ImageDraw.Draw(layer)
     for t, _, region, top, left, height, width in rows:
         if numbers and region in numbers and current in (None, t):
-            place = ((left + width / 2) * scale, (top + height / 2) * scale)
-            _write(pen, place, str(numbers[region]), min(20.0, max(14.0, 0.5 * min(height, width) * scale)))
+            centre = ((left + width / 2) * scale, (top + height / 2) * scale)
+            _write(pen, centre, str(numbers[region]), min(20.0, max(14.0, 0.5 * min(height, width) * scale)))
     return np.asarray(Image.alpha_composite(base, layer).convert("RGB"))
 
 
@@ -109,10 +109,10 @@ def _draw_shape(
     layer.paste(patch, box[:2], Image.fromarray(whole[2:-2, 2:-2].astype(np.uint8) * 255))
 
 
-def _write(pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, size: float) -> None:
+def _write(pen: ImageDraw.ImageDraw, centre: tuple[float, float], text: str, size: float) -> None:
     font = ImageFont.load_default(size)
     ink = {"fill": (255, 255, 255, 255), "stroke_fill": (0, 0, 0, 255), "stroke_width": 2}
-    pen.text(place, text, font=font, anchor="mm", **ink)  # type: ignore[arg-type]
+    pen.text(centre, text, font=font, anchor="mm", **ink)  # type: ignore[arg-type]
 
 
 def sheet(rows: Sequence[Sequence[tuple[str, Pixels]]], rounds: int) -> bytes:

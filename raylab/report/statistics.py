@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
-from raylab.report.study_data import Point, RunResult, Study
+from raylab.report.study_data import STAGES, Point, RunResult, Study, points_frame
 
 SHARE = 0.95
 """Of the fully supervised mIoU: the paper's mark for how much labelling is enough."""
@@ -249,6 +249,14 @@ def _scores(runs: Sequence[RunResult]) -> dict[int, dict[int, float]]:
         for point in later:
             table.setdefault(point.budget, {})[run.config.seed] = point.miou
     return table
+
+
+def stage_seconds(study: Study) -> dict[str, dict[str, float]]:
+    """Seconds of a whole run by strategy and stage, mean over its runs; a shared round 0 is counted in each."""
+    points = points_frame(study)
+    spent = points.groupby(["strategy", "run"], sort=False)[[f"seconds.{stage}" for stage in STAGES]].sum()
+    means = spent.rename(columns=lambda name: name.removeprefix("seconds.")).groupby("strategy", sort=False).mean()
+    return {str(name): row for name, row in means.to_dict("index").items()}
 
 
 def _half_width(values: Sequence[float]) -> float | None:

@@ -18,7 +18,7 @@ from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.selection.arrays import Array, Blocks, to_host
 from raylab.selection.distance import SpatialDistance
-from raylab.selection.image_blocks import Layout, image_blocks
+from raylab.selection.image_blocks import ImageBlock, image_blocks
 
 _HUGE = np.finfo(np.float64).max
 
@@ -40,11 +40,11 @@ class SpatialState:
 
     def __init__(self, xp: ModuleType, regions: Regions, acquisition: Acquisition) -> None:
         self.xp, self.distance, self.is_sum = xp, SpatialDistance(regions, acquisition), acquisition.is_sum
-        self.layouts, self._kind = image_blocks(xp, regions, self.distance, self.is_sum)
-        self.largest = max((layout.largest for layout in self.layouts), default=0.0)
+        self.image_blocks, self._kind = image_blocks(xp, regions, self.distance, self.is_sum)
+        self.largest = max((block.largest for block in self.image_blocks), default=0.0)
         self._regions, self._counts = regions, np.diff(regions.offset)
-        self._rank = np.zeros(regions.n_images, np.int64)  # an image's place in its layout
-        for i in range(len(self.layouts)):
+        self._rank = np.zeros(regions.n_images, np.int64)  # an image's index in its block
+        for i in range(len(self.image_blocks)):
             self._rank[self._kind == i] = np.arange(np.count_nonzero(self._kind == i))
         self.count = 0
         self.images: set[int] = set()
@@ -61,8 +61,8 @@ class SpatialState:
 
     def distances(self, image: int, local: Array) -> Array:
         """(m, regions of the image) float64: the distances of all regions of an image to some of its regions."""
-        layout, rank = self.layouts[self._kind[image]], int(self._rank[image])
-        return layout.distances(slice(rank, rank + 1), local)[:, : int(self._counts[image])]
+        block, rank = self.image_blocks[self._kind[image]], int(self._rank[image])
+        return block.distances(slice(rank, rank + 1), local)[:, : int(self._counts[image])]
 
     def add(self, ids: NDArray[np.int64]) -> None:
         """Takes new regions into the set.
@@ -76,20 +76,20 @@ class SpatialState:
         self.images.update(np.unique(image).tolist())
         order = np.arange(len(ids)) - np.searchsorted(image, image)  # first, second, ... of its image
         for i in np.unique(self._kind[image]).tolist():
-            layout, mine = self.layouts[i], self._kind[image] == i
+            block, mine = self.image_blocks[i], self._kind[image] == i
             for step in range(int(order[mine].max(initial=-1)) + 1):
                 now = mine & (order == step)
                 images = self.xp.asarray(self._rank[image[now]])
-                d = layout.distances(images, self.xp.asarray(ids[now] - self._regions.offset[image[now]]))
-                old = layout.view(self.term, images)
-                layout.put(self.term, images, old + d if self.is_sum else self.xp.minimum(old, d))
+                d = block.distances(images, self.xp.asarray(ids[now] - self._regions.offset[image[now]]))
+                old = block.view(self.term, images)
+                block.put(self.term, images, old + d if self.is_sum else self.xp.minimum(old, d))
 
 
 class _Active:
-    """The images of one layout that may still hold a pick, in lock step."""
+    """The images of one block that may still hold a pick, in lock step."""
 
-    def __init__(self, layout: Layout, images: Array, potential: Array, term: Array) -> None:
-        self.layout, self.images, self.potential, self.term = layout, images, potential, term
+    def __init__(self, block: ImageBlock, images: Array, potential: Array, term: Array) -> None:
+        self.block, self.images, self.potential, self.term = block, images, potential, term
         self.local: Array = None
         self.phi: Array = None
 
@@ -108,7 +108,7 @@ class _Active:
 
     def advance(self, xp: ModuleType, is_sum: bool) -> None:
         """Makes each image's pick."""
-        d = self.layout.distances(self.images, self.local)
+        d = self.block.distances(self.images, self.local)
         if is_sum:
             self.term += d
         else:
@@ -132,12 +132,12 @@ def lock_step(xp: ModuleType, potential: Array, state: SpatialState, weight: flo
         time of the pick (m,) float64, in order, m <= k.
     """
     record = _Record(k)
-    active = [_first_picks(xp, layout, potential, state.term, weight, blocks, record) for layout in state.layouts]
+    active = [_first_picks(xp, block, potential, state.term, weight, blocks, record) for block in state.image_blocks]
     while active:
         record.tighten()
         for group in active:
             group.keep(xp, record.least)
-            here, ids = xp.arange(len(group.local)), group.layout.first[group.images] + group.local
+            here, ids = xp.arange(len(group.local)), group.block.first[group.images] + group.local
             record.add(*map(to_host, (ids, group.phi, group.term[here, group.local])))
         active = [group for group in active if len(group.local)]
         for group in active:
@@ -148,24 +148,24 @@ def lock_step(xp: ModuleType, potential: Array, state: SpatialState, weight: flo
 
 
 def _first_picks(
-    xp: ModuleType, layout: Layout, potential: Array, term: Array, weight: float, blocks: Blocks, record: _Record
+    xp: ModuleType, block: ImageBlock, potential: Array, term: Array, weight: float, blocks: Blocks, record: _Record
 ) -> _Active:
-    """The first pick of every image of a layout; only images among whose picks one of the best k may be are copied."""
-    images = len(layout.first)
+    """The first pick of every image of a block; only images among whose picks one of the best k may be are copied."""
+    images = len(block.first)
     local, phi = xp.empty(images, xp.int64), xp.empty(images)
 
     def first_pick(start: int, stop: int) -> None:
-        block = slice(start, stop)
-        u, d = layout.view(potential, block, -xp.inf), layout.view(term, block)
+        some = slice(start, stop)
+        u, d = block.view(potential, some, -xp.inf), block.view(term, some)
         value = u + (d if weight == 1 else weight * d)
-        local[block] = xp.argmax(value, axis=1)
-        phi[block] = xp.max(value, axis=1)
+        local[some] = xp.argmax(value, axis=1)
+        phi[some] = xp.max(value, axis=1)
 
-    blocks.run(images, 24 * layout.regions, first_pick)
+    blocks.run(images, 24 * block.regions, first_pick)
     record.count(to_host(phi))
     record.tighten()
     alive = xp.flatnonzero((phi >= record.least) & (phi > -xp.inf))
-    group = _Active(layout, alive, layout.view(potential, alive, -xp.inf), layout.view(term, alive))
+    group = _Active(block, alive, block.view(potential, alive, -xp.inf), block.view(term, alive))
     group.local, group.phi = local[alive], phi[alive]
     return group
 

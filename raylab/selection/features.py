@@ -11,10 +11,7 @@ from types import ModuleType
 
 from raylab.errors import ConfigError
 from raylab.selection.arrays import Array, Blocks
-from raylab.selection.sieve import Sieve
 
-SIEVE_FROM = 64
-"""Dimensions from which a sieve is worth its while."""
 FAR = 1e300
 """Squared distance to no one: above all others, and finite, so that -inf can be added to what comes of it."""
 
@@ -32,7 +29,6 @@ class Features:
     Attributes:
         norms: (n,) float64, squared lengths of the snapped values, exact.
         evaluated: pairs of regions whose distance has been computed, or ruled out, so far.
-        sieve: what rules out pairs, on hosts, when there are many dimensions; else None.
 
     Raises:
         ConfigError: a feature is not finite.
@@ -54,7 +50,6 @@ class Features:
             self.norms[start:stop] = block.sum(axis=1)
 
         blocks.run(n, 16 * self.dimensions, measure)
-        self.sieve = Sieve(self) if not hasattr(xp, "cuda") and self.dimensions >= SIEVE_FROM else None
 
     def __len__(self) -> int:
         return len(self._features)

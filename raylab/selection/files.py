@@ -18,39 +18,38 @@ from raylab.files import open_at
 from raylab.regions import Regions
 from raylab.regions.table import columns_of, ledger_table, regions_of
 from raylab.selection.arrays import array_namespace
-from raylab.selection.objective import Selection, selection_columns
+from raylab.selection.objective import TERMS, Selection, selection_columns
 from raylab.selection.select import Seed, select
 
-TERMS = ("phi", "uncertainty", "feature", "spatial")
 _SHOWN = 10
 
 
-def read_table(place: str) -> pa.Table:
+def read_table(uri: str) -> pa.Table:
     """A Parquet file at a path or URI.
 
     Raises:
         StoreError: it is missing or damaged.
     """
-    store, name = open_at(place)
+    store, name = open_at(uri)
     return store.read_table(name)
 
 
-def read_labelled(place: str) -> NDArray[np.int64]:
+def read_labelled(uri: str) -> NDArray[np.int64]:
     """The region ids of a labelled list: a Parquet file with a column region_id, or a text with one id a line.
 
     Raises:
         StoreError: it is missing, or has no such column or lines.
     """
-    store, name = open_at(place)
-    if place.endswith(".parquet"):
+    store, name = open_at(uri)
+    if uri.endswith(".parquet"):
         table = store.read_table(name)
-        _check_column(table, place, "region_id", "a labelled list")
+        _check_column(table, uri, "region_id", "a labelled list")
         return table["region_id"].to_numpy().astype(np.int64)
     words = store.read_bytes(name).decode(errors="replace").split()
     try:
         return np.array([int(word) for word in words], np.int64)
     except (ValueError, OverflowError) as error:
-        raise StoreError(f"{place} is no list of region ids, one a line ({error})") from None
+        raise StoreError(f"{uri} is no list of region ids, one a line ({error})") from None
 
 
 def select_to_file(
@@ -59,8 +58,8 @@ def select_to_file(
     """Select from a region table, and say for a person what was picked.
 
     Args:
-        uri: place of the region table.
-        labelled: places of labelled lists.
+        uri: path or URI of the region table.
+        labelled: paths or URIs of labelled lists.
         acquisition: the strategy.
         k: regions to pick.
         seed: of regions drawn at random.
@@ -73,7 +72,7 @@ def select_to_file(
     if output == uri:
         raise ConfigError(f"output: {output} is the region table itself; choose another file")
     table = read_table(uri)
-    lists = [read_labelled(place) for place in labelled]
+    lists = [read_labelled(one) for one in labelled]
     picks = select_from_table(table, uri, np.concatenate([np.empty(0, np.int64), *lists]), acquisition, k, seed)
     if output is not None:
         store, name = open_at(output)
@@ -82,13 +81,13 @@ def select_to_file(
 
 
 def select_from_table(
-    table: pa.Table, place: str, labelled: NDArray[np.int64], acquisition: Acquisition, k: int, seed: int = 0
+    table: pa.Table, uri: str, labelled: NDArray[np.int64], acquisition: Acquisition, k: int, seed: int = 0
 ) -> pa.Table:
     """The next picks, as ledger rows; images are named by their index.
 
     Args:
         table: a region table that carries its regions (`raylab.regions.table.with_regions`), sorted by region_id.
-        place: of the table, for messages.
+        uri: of the table, for messages.
         labelled: (m,) int64 region ids.
         acquisition: the strategy.
         k: regions to pick.
@@ -98,7 +97,7 @@ def select_from_table(
         StoreError: the table carries no regions, or lacks rows or a column that the strategy needs.
         ConfigError: k is negative or more than is left, or a labelled id is no region of the pool.
     """
-    regions = regions_of(table, place)
+    regions = regions_of(table, uri)
     left = regions.n_regions - len(np.unique(labelled))
     if not 0 <= k <= left:
         raise ConfigError(
@@ -106,13 +105,8 @@ def select_from_table(
         )
     if seed < 0:
         raise ConfigError(f"seed: {seed} is less than 0")
-    picks = select_by_table(regions, table, place, labelled, acquisition, k, seed)
-    return ledger_table(regions, [str(i) for i in range(regions.n_images)], 0, picks.region_id, terms_of(picks))
-
-
-def terms_of(picks: Selection) -> dict[str, NDArray[np.float64]]:
-    """phi and each term of the picks, by the ledger's names."""
-    return {name: getattr(picks, name) for name in TERMS}
+    picks = select_by_table(regions, table, uri, labelled, acquisition, k, seed)
+    return ledger_table(regions, [str(i) for i in range(regions.n_images)], 0, picks.region_id, picks.terms())
 
 
 def lines_of(picks: pa.Table, output: str | None) -> Iterator[str]:
@@ -137,7 +131,7 @@ def lines_of(picks: pa.Table, output: str | None) -> Iterator[str]:
 def select_by_table(
     regions: Regions,
     table: pa.Table | None,
-    place: str,
+    uri: str,
     labelled: NDArray[np.int64],
     acquisition: Acquisition,
     k: int,
@@ -150,7 +144,7 @@ def select_by_table(
         for name in ("region_id", *needs):
             # A table of one map may call it so.
             instead = name == acquisition.map and name not in table.column_names and "uncertainty" in table.column_names
-            _check_column(table, place, "uncertainty" if instead else name, "this strategy")
+            _check_column(table, uri, "uncertainty" if instead else name, "this strategy")
         columns = selection_columns(acquisition, *columns_of(table, regions.n_regions))
     return select(
         regions,
@@ -163,14 +157,14 @@ def select_by_table(
     )
 
 
-def _check_column(table: pa.Table, place: str, name: str, who: str) -> None:
+def _check_column(table: pa.Table, uri: str, name: str, who: str) -> None:
     """Refuse a table without a column, or with one of another kind.
 
     Raises:
         StoreError: names the column and what is there.
     """
     if name not in table.column_names:
-        raise StoreError(f"{place} has no column {name}, which {who} needs; it has {', '.join(table.column_names)}")
+        raise StoreError(f"{uri} has no column {name}, which {who} needs; it has {', '.join(table.column_names)}")
     kind, nulls = table.schema.field(name).type, table[name].null_count
     if name == "feature":
         wanted = "lists of floats, all of one length"
@@ -180,4 +174,4 @@ def _check_column(table: pa.Table, place: str, name: str, who: str) -> None:
     else:
         wanted, fits = "floats", pa.types.is_floating(kind)
     if nulls or not fits:
-        raise StoreError(f"{place}: column {name} holds {kind}{' with nulls' if nulls else ''} instead of {wanted}")
+        raise StoreError(f"{uri}: column {name} holds {kind}{' with nulls' if nulls else ''} instead of {wanted}")

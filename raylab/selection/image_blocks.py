@@ -20,7 +20,7 @@ from raylab.selection.distance import SpatialDistance, grid_shapes, lp_norm
 _DENSE_TABLE = 1 << 10  # regions of an image up to which all pairs' distances are kept (8 MB)
 
 
-class Layout(ABC):
+class ImageBlock(ABC):
     """Some images of a pool, side by side. Images are named by their index among these.
 
     Attributes:
@@ -54,7 +54,7 @@ class Layout(ABC):
         """Writes rows of a `view` back: `values` at the regions of `images` become `update`."""
 
 
-class GridBlock(Layout):
+class GridBlock(ImageBlock):
     """The images of one grid shape.
 
     Args:
@@ -107,7 +107,7 @@ class GridBlock(Layout):
         return self.first[images][:, None] + self._xp.arange(self.regions)[None, :]
 
 
-class ScatteredBlock(Layout):
+class ScatteredBlock(ImageBlock):
     """Images whose regions lie anywhere.
 
     Args:
@@ -146,7 +146,7 @@ class ScatteredBlock(Layout):
         """(m, regions) float64, computed from the centres; whatever where an image has no region."""
         xp, index = self._xp, self._index(images)
         here = self.first[images] + local
-        dy, dx = (xp.abs(place[index] - place[here][:, None]) for place in (self._y, self._x))
+        dy, dx = (xp.abs(centre[index] - centre[here][:, None]) for centre in (self._y, self._x))
         d = self._distance.scaled(xp, lp_norm(xp, dy, dx, self._distance.p))
         d[xp.arange(len(local)), local] = 0.0  # whoever else may share its centre
         return self._distance.relative(xp, d) if self._is_sum else d
@@ -163,22 +163,22 @@ class ScatteredBlock(Layout):
 
 def image_blocks(
     xp: ModuleType, regions: Regions, distance: SpatialDistance, is_sum: bool
-) -> tuple[list[Layout], NDArray[np.int64]]:
-    """The pool's images in groups, and (images,) int64, which of the groups each image is in; in order within it."""
+) -> tuple[list[ImageBlock], NDArray[np.int64]]:
+    """The pool's images in blocks, and (images,) int64, which of the blocks each image is in; in order within it."""
     first = regions.offset[:-1]
-    layouts: list[Layout] = []
+    found: list[ImageBlock] = []
     if isinstance(regions, RegionGrid):
         shapes, kind = grid_shapes(regions)
         table = distance.sum_table if is_sum else distance.table
         for i, (rows, cols) in enumerate(shapes):
-            layouts.append(GridBlock(xp, first[kind == i], table(rows, cols)))
-        return layouts, kind
+            found.append(GridBlock(xp, first[kind == i], table(rows, cols)))
+        return found, kind
     count = np.diff(regions.offset)
     kind = _alike(count)
-    y, x = (xp.asarray(np.ascontiguousarray(place)) for place in regions.centres(np.arange(regions.n_regions)).T)
+    y, x = (xp.asarray(np.ascontiguousarray(centre)) for centre in regions.centres(np.arange(regions.n_regions)).T)
     for i in range(int(kind.max(initial=-1)) + 1):
-        layouts.append(ScatteredBlock(xp, first[kind == i], count[kind == i], y, x, distance, is_sum))
-    return layouts, kind
+        found.append(ScatteredBlock(xp, first[kind == i], count[kind == i], y, x, distance, is_sum))
+    return found, kind
 
 
 def _alike(count: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,9 +14,10 @@ import numpy as np
 
 from raylab.selection.arrays import Array
 from raylab.selection.features import FAR, Centres, Features
+from raylab.selection.prefix_bounds import PrefixBounds
 from raylab.selection.same_image import LocalTerm
 
-POOLS = (4096, 256)
+EPOCH_SIZES = (4096, 256)
 """How many regions an epoch takes, from the outermost to the plain greedy."""
 FIRST, CHUNK = 64, 256
 """Members of the set per matrix product: the first ones, which every region of the pool meets, and the others."""
@@ -32,7 +33,7 @@ class Pick(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """Picks are certain as long as they come before this place in the order of (-phi, region_id)."""
+    """Picks are certain as long as they come before this pair in the order of (-phi, region_id)."""
 
     phi: float
     region: int
@@ -49,15 +50,22 @@ class Problem:
     distance on the grid and `local` the least weighted distance to members of the set in the same image.
 
     Attributes:
+        prefix: bounds that rule out pairs, where they are worth their while.
         potential: (n,) float64, -inf where a region cannot be picked.
         scale: lambda_f / s, s in steps of the grid.
         picks: in order.
     """
 
     def __init__(
-        self, features: Features, centres: Centres, potential: Array, local: LocalTerm | None, scale: float = 1.0
+        self,
+        features: Features,
+        centres: Centres,
+        prefix: PrefixBounds | None,
+        potential: Array,
+        local: LocalTerm | None = None,
+        scale: float = 1.0,
     ) -> None:
-        self.xp, self.features, self.centres = features.xp, features, centres
+        self.xp, self.features, self.centres, self.prefix = features.xp, features, centres, prefix
         self.potential, self.local, self.scale = potential, local, scale
         self.image = None if local is None else local.image
         self.picks: list[Pick] = []
@@ -87,7 +95,7 @@ class Problem:
             self.local.add(region, self.scale)
 
 
-class Pool:
+class Candidates:
     """Regions with a bound on phi each.
 
     Attributes:
@@ -104,7 +112,7 @@ class Pool:
         self.rebound(problem)
 
     @classmethod
-    def whole(cls, problem: Problem) -> Pool:
+    def whole(cls, problem: Problem) -> Candidates:
         """All regions of the pool, none of which has met anyone."""
         xp, n = problem.xp, len(problem.features)
         return cls(problem, xp.arange(n), xp.full(n, FAR), xp.zeros(n, xp.int64), copy_rows=False)
@@ -129,16 +137,16 @@ class Pool:
         """Brings regions up to date with the whole set, except those whose bound falls below `least` on the way.
 
         Args:
-            rows: (r,) places in this pool, rising.
+            rows: (r,) indices into these candidates, rising.
             least: float64.
 
         Returns:
-            The places that are up to date and not below.
+            The indices that are up to date and not below.
         """
         p, xp = self.problem, self.problem.xp
-        sieve = p.features.sieve if p.image is None else None
-        if sieve is not None:
-            sieve.follow(p.centres)
+        prefix = p.prefix if p.image is None else None
+        if prefix is not None:
+            prefix.follow(p.centres)
         low = int(self.seen[rows].min()) if len(rows) else p.centres.count
         while low < p.centres.count and len(rows):
             high = min(low + (CHUNK if low else FIRST), p.centres.count)
@@ -147,8 +155,8 @@ class Pool:
             def meet(start: int, stop: int, late: Array = late, low: int = low, high: int = high) -> None:
                 part = late[start:stop]
                 d2 = self.d2[part]
-                if sieve is not None and low > 0:
-                    sieve.lower(self.index[part], d2, p.centres, low, high)
+                if prefix is not None and low > 0:
+                    prefix.lower(self.index[part], d2, p.centres, low, high)
                 else:
                     xp.minimum(d2, self._nearest(part, low, high), out=d2)
                 self.d2[part] = d2
@@ -163,7 +171,7 @@ class Pool:
         return rows
 
     def _highest(self, size: int, limit: Limit) -> tuple[Array, Limit]:
-        """The places of the `size` highest bounds within the limit, and the limit that the others set."""
+        """The indices of the `size` highest bounds within the limit, and the limit that the others set."""
         xp, m = self.problem.xp, len(self.index)
         least = float(xp.partition(self.bound, m - size)[m - size]) if m > size else -np.inf
         if least > limit.phi:
@@ -179,11 +187,11 @@ class Pool:
         return xp.sort(xp.concatenate([above, ties])), limit
 
     def epoch(self, sizes: tuple[int, ...], limit: Limit, k: int) -> None:
-        """Picks regions in order, as long as the picks are certain, among the highest of this pool.
+        """Picks regions in order, as long as the picks are certain, among the highest of these.
 
         Args:
-            sizes: of the pools inside this one.
-            limit: all regions outside this pool come at or behind it.
+            sizes: of the candidates inside these.
+            limit: all regions outside these come at or behind it.
             k: number of picks in all.
         """
         p = self.problem
@@ -191,7 +199,7 @@ class Pool:
         rows = self.refresh(rows, limit.phi)
         if not len(rows):
             return
-        inner = Pool(p, self.index[rows], self.d2[rows], self.seen[rows], copy_rows=True)
+        inner = Candidates(p, self.index[rows], self.d2[rows], self.seen[rows], copy_rows=True)
         if len(sizes) == 1:
             inner._greedy(limit, k)
         else:
@@ -204,7 +212,7 @@ class Pool:
         self.d2[rows], self.seen[rows], self.bound[rows] = inner.d2, inner.seen, inner.bound
 
     def _greedy(self, limit: Limit, k: int) -> None:
-        """Algorithm 1 on this pool, all of which is up to date."""
+        """Algorithm 1 on these candidates, all of which are up to date."""
         p, xp = self.problem, self.problem.xp
         everywhere, potential = xp.arange(len(self.index)), p.potential[self.index]
         while len(p.picks) < k:
@@ -223,7 +231,7 @@ class Pool:
         """Under phi = sqrt(d2): the largest squared distance of a region that can be picked, 0 if there is none."""
         self.refresh(self.problem.xp.arange(len(self.index)), np.inf)
         while True:
-            rows, limit = self._highest(POOLS[-1], Limit(-np.inf, 0))
+            rows, limit = self._highest(EPOCH_SIZES[-1], Limit(-np.inf, 0))
             rows = self.refresh(rows, limit.phi)
             if not len(rows) and limit.phi == -np.inf:
                 return 0.0
@@ -233,14 +241,14 @@ class Pool:
                     return float(self.d2[best])
 
 
-def greedy(pool: Pool, k: int) -> list[Pick]:
+def greedy(candidates: Candidates, k: int) -> list[Pick]:
     """Algorithm 1 over the whole pool.
 
     Args:
-        pool: of all regions; its problem holds the picks, of which some may have been made.
+        candidates: all regions; their problem holds the picks, of which some may have been made.
         k: number of picks in all.
     """
-    problem = pool.problem
-    while len(problem.picks) < k and float(pool.bound.max()) > -np.inf:
-        pool.epoch(POOLS, Limit(-np.inf, 0), k)
+    problem = candidates.problem
+    while len(problem.picks) < k and float(candidates.bound.max()) > -np.inf:
+        candidates.epoch(EPOCH_SIZES, Limit(-np.inf, 0), k)
     return problem.picks

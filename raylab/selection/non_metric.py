@@ -1,7 +1,7 @@
 """Greedy selection without features where a distance within an image exceeds the one across images (c < a or c < b).
 
 Such values are no metric, and images do meet. Under Max-Min they do until the set lies in two images; from then on
-the distance across images bounds every region's minimum and `spatial.lock_step` goes on. Under Max-Sum a region's phi
+the distance across images bounds every region's minimum and `by_image.lock_step` goes on. Under Max-Sum a region's phi
 may rise, so that an image's picks do not fall in order; each pick then looks at the best of every image.
 """
 
@@ -26,8 +26,8 @@ def greedy_min(
     while len(picks) < k and len(state.images) < 2:
         term = xp.full(regions.n_regions, state.distance.cross if state.images else state.distance.empty)
         for image in state.images:
-            place = slice(int(regions.offset[image]), int(regions.offset[image + 1]))
-            term[place] = state.term[place]
+            inside = slice(int(regions.offset[image]), int(regions.offset[image + 1]))
+            term[inside] = state.term[inside]
         phi = potential + weight * term
         best = int(xp.argmax(phi))
         picks.append((best, float(phi[best]), float(term[best])))
@@ -51,13 +51,13 @@ def greedy_sum(xp: ModuleType, regions: Regions, potential: Array, state: Spatia
     picks: list[tuple[int, float, float]] = []
     while len(picks) < k:
         image = int(np.argmax(best))  # the first of equal ones holds the lowest ids
-        place = slice(offset[image], offset[image + 1])
-        region = offset[image] + int(xp.argmax(phi[place]))
+        inside = slice(offset[image], offset[image + 1])
+        region = offset[image] + int(xp.argmax(phi[inside]))
         picks.append((region, float(phi[region]), float(state.term[region])))
         potential[region] = -xp.inf
         state.add(np.array([region]))
-        phi[place] = potential[place] + weight * state.term[place]
-        best[image] = float(phi[place].max())
+        phi[inside] = potential[inside] + weight * state.term[inside]
+        best[image] = float(phi[inside].max())
     return _columns(picks)
 
 

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from raylab.acquisition import PREDICTED_CLASS, Acquisition
 
+TERMS = ("phi", "uncertainty", "feature", "spatial")
+"""The numbers that are written down of every pick: its potential and the terms that made it."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -53,6 +56,10 @@ class Selection:
         """No picks at all."""
         zero = np.zeros(0)
         return cls(np.zeros(0, np.int64), zero, zero, zero, zero)
+
+    def terms(self) -> dict[str, NDArray[np.float64]]:
+        """The potential and each term of the picks, by the ledger's names."""
+        return {name: getattr(self, name) for name in TERMS}
 
     def head(self, k: int) -> Selection:
         """The first k picks."""
@@ -95,10 +102,10 @@ def class_weights(predicted_class: NDArray[np.integer]) -> NDArray[np.float64]:
     Returns:
         (n,) float64, in 1/e..1.
     """
-    _, place, count = np.unique(predicted_class, return_inverse=True, return_counts=True)
+    _, index, count = np.unique(predicted_class, return_inverse=True, return_counts=True)
     # By math, value by value: NumPy's exp depends on its vector width.
     weights = np.array([math.exp(-n / len(predicted_class)) for n in count.tolist()])
-    return np.asarray(weights[place.reshape(-1)], np.float64)
+    return np.asarray(weights[index.reshape(-1)], np.float64)
 
 
 def selection_columns(

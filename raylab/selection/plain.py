@@ -14,7 +14,6 @@ from raylab.regions import RegionGrid, Regions
 from raylab.regions.table import ledger_table
 from raylab.selection import select as select_regions
 from raylab.selection.arrays import array_namespace
-from raylab.selection.files import terms_of
 
 
 def select(
@@ -83,5 +82,5 @@ def select(
         xp=array_namespace(),
     )
     names = [str(index) for index in range(regions.n_images)]
-    table = ledger_table(regions, names, 0, picks.region_id, terms_of(picks))
+    table = ledger_table(regions, names, 0, picks.region_id, picks.terms())
     return table.drop_columns(["round", "order", "image", "cost"]).to_pandas()

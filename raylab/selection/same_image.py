@@ -1,7 +1,7 @@
 """The eager half of the mixed objective: distances to members of the set in a region's own image.
 
 min_y [lambda_f d_f + lambda_s d_s] is the lesser of two minima: over members in other images, where d_s is one
-constant and the feature distance can wait (`lazy`), and over those in the same image, whose few regions are
+constant and the feature distance can wait (`max_min`), and over those in the same image, whose few regions are
 brought up to date with every pick.
 """
 
@@ -31,7 +31,7 @@ class LocalTerm:
 
     def __init__(self, regions: Regions, state: SpatialState, weight: float, features: Features) -> None:
         xp = features.xp
-        self._grid, self._state, self._weight, self._features = regions, state, weight, features
+        self._regions, self._state, self._weight, self._features = regions, state, weight, features
         self._offset = regions.offset.tolist()
         self.cross = weight * state.distance.cross
         self.value = xp.full(regions.n_regions, xp.inf)
@@ -42,21 +42,21 @@ class LocalTerm:
 
     def add(self, region: int, scale: float) -> None:
         """Takes a region into the set; `scale` is lambda_f / s, s in steps of the grid."""
-        self._meet(int(self._grid.image_of(region)), np.array([region]), scale)
+        self._meet(int(self._regions.image_of(region)), np.array([region]), scale)
 
     def add_all(self, ids: NDArray[np.int64], scale: float) -> None:
         """Takes (m,) regions into the set, image by image."""
         ids = np.sort(ids)
-        images, starts = np.unique(self._grid.image_of(ids), return_index=True)
+        images, starts = np.unique(self._regions.image_of(ids), return_index=True)
         for image, members in zip(images.tolist(), np.split(ids, starts[1:]), strict=True):
             self._meet(image, members, scale)
 
     def _meet(self, image: int, members: NDArray[np.int64], scale: float) -> None:
         f, xp = self._features, self._features.xp
         low, high = self._offset[image], self._offset[image + 1]
-        place = slice(low, high)
+        inside = slice(low, high)
         here = xp.asarray(members)
-        d2 = f.squared(place, here)
+        d2 = f.squared(inside, here)
         spatial = self._state.distances(image, here - low).T
         value = xp.sqrt(d2)
         value *= scale
@@ -66,10 +66,10 @@ class LocalTerm:
             value, d2, spatial = value[row, nearest], d2[row, nearest], spatial[row, nearest]
         else:
             value, d2, spatial = value[:, 0], d2[:, 0], spatial[:, 0]
-        closer = value < self.value[place]
-        self.value[place] = xp.where(closer, value, self.value[place])
-        self.d2[place] = xp.where(closer, d2, self.d2[place])
-        self.spatial[place] = xp.where(closer, spatial, self.spatial[place])
+        closer = value < self.value[inside]
+        self.value[inside] = xp.where(closer, value, self.value[inside])
+        self.d2[inside] = xp.where(closer, d2, self.d2[inside])
+        self.spatial[inside] = xp.where(closer, spatial, self.spatial[inside])
 
     def pair(self, region: int, d2: float, scale: float) -> tuple[float, float]:
         """Squared feature distance and d_s of the pair that attains a region's minimum, `d2` being the other half's."""

@@ -16,10 +16,11 @@ from raylab.regions.base import Regions
 from raylab.selection.arrays import Array, Blocks, default_block_bytes, to_host
 from raylab.selection.by_image import Picks, SpatialState, lock_step
 from raylab.selection.features import Centres, Features
-from raylab.selection.max_min import Pick, Pool, Problem, greedy
+from raylab.selection.max_min import Candidates, Pick, Problem, greedy
 from raylab.selection.max_sum import MaxSum
 from raylab.selection.non_metric import greedy_min, greedy_sum
 from raylab.selection.objective import Selection, class_weights, scale_uncertainty
+from raylab.selection.prefix_bounds import prefix_bounds
 from raylab.selection.same_image import LocalTerm
 
 Seed = int | Sequence[int]
@@ -216,7 +217,7 @@ class GreedySelector:
 
     def _with_features(self, k: int, u: NDArray[np.float64] | None, potential: Array, values: Array) -> Selection:
         features = Features(self.xp, values, self._blocks)
-        run = self._sum if self.acquisition.is_sum else self._lazy
+        run = self._max_sum if self.acquisition.is_sum else self._max_min
         picks, s = run(k, potential, features)
         self.evaluated = features.evaluated
         ids = np.array([p.region for p in picks], np.int64)
@@ -225,7 +226,7 @@ class GreedySelector:
             feature = np.where(feature < 0, 1.0, np.sqrt(np.abs(feature)) / s if s > 0 else 0.0)
         return self._result(ids, phi, u, feature, spatial)
 
-    def _lazy(self, k: int, potential: Array, features: Features) -> tuple[list[Pick], float]:
+    def _max_min(self, k: int, potential: Array, features: Features) -> tuple[list[Pick], float]:
         """Max-Min; a pick's `d2` is -1 where the term is that of an empty set."""
         q, xp, state = self.acquisition, self.xp, self._state
         labelled = self.labelled
@@ -239,21 +240,22 @@ class GreedySelector:
             labelled = np.array([best])
             potential[best] = -xp.inf
         centres.append(xp.asarray(labelled))
-        pool = Pool.whole(Problem(features, centres, xp.where(potential > -xp.inf, 0.0, -xp.inf), None))
-        s = math.sqrt(pool.farthest())
+        prefix = prefix_bounds(features, centres)
+        candidates = Candidates.whole(Problem(features, centres, prefix, xp.where(potential > -xp.inf, 0.0, -xp.inf)))
+        s = math.sqrt(candidates.farthest())
         local, scale = None, q.feature / s if s > 0 else 0.0
         if state is not None:
             local = LocalTerm(self.regions, state, q.spatial, features)
             local.add_all(labelled, scale)
-        problem = Problem(features, centres, potential, local, scale)
+        problem = Problem(features, centres, prefix, potential, local, scale)
         problem.picks = picks
         if local is not None and local.image is not None:
-            pool = Pool.whole(problem)  # what was met so far includes members of the same image
+            candidates = Candidates.whole(problem)  # what was met so far includes members of the same image
         else:
-            pool.rebound(problem)
-        return greedy(pool, k), s
+            candidates.rebound(problem)
+        return greedy(candidates, k), s
 
-    def _sum(self, k: int, potential: Array, features: Features) -> tuple[list[Pick], float]:
+    def _max_sum(self, k: int, potential: Array, features: Features) -> tuple[list[Pick], float]:
         """Max-Sum; a pick's `d2` is its sum of scaled distances."""
         q, xp = self.acquisition, self.xp
         spatial = None if self._state is None else self._state.copy()
@@ -268,7 +270,7 @@ class GreedySelector:
         centres = Centres(features, len(labelled) + k)
         centres.append(xp.asarray(labelled))
         free = xp.where(potential > -xp.inf, 0.0, -xp.inf)
-        s2 = Pool.whole(Problem(features, centres, free, None)).farthest()
+        s2 = Candidates.whole(Problem(features, centres, prefix_bounds(features, centres), free)).farthest()
         rest = MaxSum(features, centres, potential, q.feature, s2, spatial, q.spatial).picks(k - len(picks))
         return picks + rest, math.sqrt(s2)
 
@@ -290,8 +292,8 @@ def interleave(picks: Selection, share: float) -> Selection:
     chosen = len(picks) - random
     if not (random and chosen):
         return picks
-    place = np.concatenate([np.arange(chosen) / chosen, (np.arange(random) + 0.5) / random])
-    return picks.take(np.argsort(place, kind="stable"))
+    share_done = np.concatenate([np.arange(chosen) / chosen, (np.arange(random) + 0.5) / random])
+    return picks.take(np.argsort(share_done, kind="stable"))
 
 
 def first_draw(regions: Regions, k: int, seed: int) -> NDArray[np.int64]:
@@ -300,7 +302,7 @@ def first_draw(regions: Regions, k: int, seed: int) -> NDArray[np.int64]:
 
 
 def _highest(values: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Places of the k highest, highest first, the first of equal ones first."""
+    """Indices of the k highest, highest first, the first of equal ones first."""
     least = np.partition(values, len(values) - k)[len(values) - k]
     some = np.flatnonzero(values >= least)
     return some[np.argsort(-values[some], kind="stable")][:k]

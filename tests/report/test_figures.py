@@ -13,9 +13,9 @@ from raylab.config import StudyConfig
 from raylab.data.classes import CITYSCAPES
 from raylab.files import Folder
 from raylab.report import overlays, panels
-from raylab.report.bars import stage_seconds
-from raylab.report.html import figures
+from raylab.report.html import draw_figures
 from raylab.report.labels import label_histogram
+from raylab.report.statistics import stage_seconds
 from raylab.report.study_data import RunResult, Study, read_study
 from raylab.report.style import RANDOM, looks
 from raylab.report.tables import as_csv
@@ -36,7 +36,7 @@ def study(store: Folder) -> Study:
 
 def test_figures_are_pictures_and_repeatable(store: Folder, study: Study) -> None:
     histogram = label_histogram(store, study)
-    found = figures(study, histogram)
+    found = draw_figures(study, histogram)
     assert set(found) == {"curves", "images", "classes", "seconds", "differences", "labels"}
     for picture in found.values():
         image = Image.open(io.BytesIO(picture.png)).convert("RGB")
@@ -44,14 +44,14 @@ def test_figures_are_pictures_and_repeatable(store: Folder, study: Study) -> Non
         assert len(set(image.resize((80, 60)).get_flattened_data())) > 10
         assert picture.svg.startswith(b"<?xml")
     # No date, no version, no random ids: the same study gives the same bytes.
-    assert figures(study, histogram) == found
+    assert draw_figures(study, histogram) == found
 
 
 def test_figures_of_a_study_without_a_result_are_empty_not_errors(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"supervised": False})
     store = Folder(str(tmp_path))
     store.write_json("studies/small/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
-    found = figures(read_study(store, "small"), None)
+    found = draw_figures(read_study(store, "small"), None)
     assert set(found) == {"curves", "images", "classes", "seconds"}
     assert all(picture.png.startswith(b"\x89PNG") for picture in found.values())
 

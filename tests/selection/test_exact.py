@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raylab.acquisition import ALIASES, STRATEGIES, Acquisition, strategy
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
-from raylab.selection import GreedySelector, array_namespace, features, max_min, max_sum, select, sieve
+from raylab.selection import GreedySelector, array_namespace, max_min, max_sum, prefix_bounds, select
 from raylab.selection.reference import algorithm_1
 from tests.selection import guarded
 from tests.selection.pools import Case, acquisitions, cases, irregular
@@ -34,14 +34,15 @@ def examples(count: int) -> settings:
 @pytest.fixture
 def small_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools of a few regions and products of a few members, so that small cases go through all of the nesting."""
-    monkeypatch.setattr(max_min, "POOLS", (7, 3))
+    monkeypatch.setattr(max_min, "EPOCH_SIZES", (7, 3))
     monkeypatch.setattr(max_min, "FIRST", 2)
     monkeypatch.setattr(max_min, "CHUNK", 3)
     monkeypatch.setattr(max_sum, "POOL", 5)
     monkeypatch.setattr(max_sum, "CHUNK", 3)
-    monkeypatch.setattr(features, "SIEVE_FROM", 2)
-    monkeypatch.setattr(sieve, "COLUMNS", 2)
-    monkeypatch.setattr(sieve, "FEW", 1)
+    monkeypatch.setattr(prefix_bounds, "FROM_DIMENSIONS", 2)
+    monkeypatch.setattr(prefix_bounds, "FROM_MEMBERS", 1)
+    monkeypatch.setattr(prefix_bounds, "COLUMNS", 2)
+    monkeypatch.setattr(prefix_bounds, "FEW", 1)
 
 
 def check(case: Case, q: Acquisition, xp: ModuleType = np, block_bytes: int | None = None) -> None:
@@ -118,10 +119,11 @@ def test_fewer_picks_are_the_first_of_more(name: str) -> None:
 @pytest.mark.parametrize("name", ["core-set", "entropy+feature", "entropy+spatial+feature", "entropy+spatial"])
 @pytest.mark.parametrize("kind", ["spectrum", "far from the origin", "near ties", "isotropic", "superpixels"])
 def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of regions and many dimensions: the sieve and the nested epochs as they run in earnest."""
-    monkeypatch.setattr(max_min, "POOLS", (300, 40))
+    """Thousands of regions and many dimensions: the prefix bounds and the nested epochs as they run in earnest."""
+    monkeypatch.setattr(prefix_bounds, "FROM_MEMBERS", 256)
+    monkeypatch.setattr(max_min, "EPOCH_SIZES", (300, 40))
     rng = np.random.default_rng(7)
-    sizes = [(64, 128), (70, 100), (32, 64)] * 40
+    sizes = [(64, 128), (70, 100), (32, 64)] * 20
     regions: Regions = RegionGrid(sizes, 8)
     if kind == "superpixels":
         regions = irregular(rng, sizes, 8, "places")
@@ -133,7 +135,7 @@ def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> 
         table = 1000 + 0.01 * table
     elif kind == "near ties":
         table = np.repeat(table[: n // 8 + 1], 8, axis=0)[:n] + 1e-6 * rng.normal(size=(n, d))
-    case = Case(regions, 400, rng.permutation(n)[:300], rng.random(n), table.astype(np.float32), 0)
+    case = Case(regions, 150, rng.permutation(n)[:150], rng.random(n), table.astype(np.float32), 0)
     got = select(regions, strategy(name), case.k, **case.arguments)
     ids, phi = algorithm_1(regions, strategy(name), case.k, **case.arguments)
     assert got.region_id.tolist() == ids.tolist()

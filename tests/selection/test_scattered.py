@@ -68,12 +68,12 @@ def test_images_are_padded_by_half_at_most() -> None:
     n = int(counts.sum())
     geometry = Geometry(counts, np.zeros((n, 2)), np.zeros((n, 4), np.int32), np.ones(n, np.int64))
     pool = Superpixels([(40, 40)] * len(counts), 8, geometry)
-    layouts, kind = image_blocks(np, pool, SpatialDistance(pool, STRATEGIES["entropy+spatial"]), False)
-    for i, layout in enumerate(layouts):
+    blocks, kind = image_blocks(np, pool, SpatialDistance(pool, STRATEGIES["entropy+spatial"]), False)
+    for i, block in enumerate(blocks):
         mine = counts[kind == i]
-        assert isinstance(layout, ScatteredBlock)
-        assert layout.regions == mine.max() <= max(1.5 * mine.min(), mine.min() + 8)
-    assert sum(len(layout.first) for layout in layouts) == len(counts)
+        assert isinstance(block, ScatteredBlock)
+        assert block.regions == mine.max() <= max(1.5 * mine.min(), mine.min() + 8)
+    assert sum(len(block.first) for block in blocks) == len(counts)
 
 
 def test_regions_with_one_centre_are_still_two() -> None:

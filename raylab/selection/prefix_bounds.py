@@ -1,22 +1,25 @@
-"""A cheap test that rules out most pairs before their exact distance is computed (hosts only).
+"""Bounds from a prefix of the columns, which rule out most pairs before their exact distance is computed (hosts only).
 
 With |x|^2 = |x_p|^2 + r_x^2, where x_p are the few columns of the largest variance and r_x is the length of the
 rest, |x - y|^2 >= |x|^2 + |y|^2 - 2 (x_p y_p + r_x r_y). A pair for which that is no less than x's present
 minimum changes nothing. The product runs in float32 over a quarter of the columns; what its rounding could hide is
 allowed for, so that the result is the exact one. It stays on the host, where it is worth most: GPUs may multiply
 float32 in fewer bits than they say.
+
+Measured on decoder features of CamVid (39,636 regions of 128 components, of which 4 hold 90 % of the variance), for
+Core-Set and Entropy+Feature: with 4,000 labelled and 4,000 picked 1.3 times as fast, with 16,000 and 16,000 twice,
+below some 4,000 members no faster (benchmarks/camvid_features.py).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from raylab.selection.features import Centres, Features
+from raylab.selection.features import Centres, Features
 
+FROM_DIMENSIONS, FROM_MEMBERS = 64, 4096
+"""Columns of the features, and members of the set in the end, from which the bounds are worth their while."""
 COLUMNS = 32
 """Columns that are compared, beside the length of the rest."""
 FEW = 6
@@ -24,11 +27,17 @@ FEW = 6
 _SAMPLE = 4096
 
 
-class Sieve:
+def prefix_bounds(features: Features, centres: Centres) -> PrefixBounds | None:
+    """The bounds for a set of that capacity; None where they are not worth their while."""
+    worth = features.dimensions >= FROM_DIMENSIONS and len(centres.index) >= FROM_MEMBERS
+    return PrefixBounds(features) if worth and not hasattr(features.xp, "cuda") else None
+
+
+class PrefixBounds:
     """Prefix factors of all regions and of the set.
 
     Attributes:
-        opened: pairs that the test left open.
+        opened: pairs that the bounds left open.
     """
 
     def __init__(self, features: Features) -> None:
