@@ -35,7 +35,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 docs: $(DOCS)/ready
 	$(DOCS)/bin/python docs/check_links.py
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
-	@echo "The site: site/index.html"
+	@echo "The site: site/index.html; its search needs a server, such as python3 -m http.server --directory site"
 
 $(DOCS)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "raylab needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
