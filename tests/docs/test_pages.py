@@ -50,3 +50,8 @@ def test_the_way_of_a_round_names_what_is_there() -> None:
 def test_contributing_gives_the_order_of_the_packages() -> None:
     (order,) = re.findall(r"^  (`errors`, .*?)\.\n", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL | re.MULTILINE)
     assert tuple(re.findall(r"`(\w+)`", order)) == LAYERS
+
+
+def test_every_example_is_shown() -> None:
+    shown = re.findall(r'^--8<-- "(docs/examples/.*)"$', "".join(page.read_text() for page in PAGES), re.MULTILINE)
+    assert sorted(shown) == sorted(f"docs/examples/{file.name}" for file in (ROOT / "docs/examples").glob("*.*"))
