@@ -19,7 +19,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.peers import feature_peers, ours
-from raylab.config import RunConfig
+from raylab.config import DataConfig
 from raylab.config.options import parse
 from raylab.config.sections import Frozen
 from raylab.data import open_dataset
@@ -27,8 +27,7 @@ from raylab.errors import exit_cleanly
 from raylab.files import Folder, open_at
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of, region_table, regions_of, with_regions
-from raylab.report.study_data import study_config
-from raylab.runs import RunStore
+from raylab.runs import ResolvedRun, RunStore, stored_study
 from raylab.runs.rounds import MODEL
 from raylab.scoring.predict import Predictor, load_model, scoring_job
 from raylab.scoring.reduce import principal_components
@@ -53,13 +52,14 @@ class Options(Frozen):
     """Whole selections of ours that are timed."""
 
 
-def scored_pool(config: RunConfig, store: Folder) -> pa.Table:
+def scored_pool(run: ResolvedRun, data: DataConfig, store: Folder) -> pa.Table:
     """The region table of the pool under the model of round 0, with features."""
     prepare_process(1)
-    dataset = open_dataset(config.data)
+    config = run.config.model_copy(update={"data": data})
+    dataset = open_dataset(data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     job = scoring_job(config, regions, len(dataset.classes), ("entropy",), features=True)
-    weights = store.read_bytes(RunStore(store, config).round(0).path(MODEL))
+    weights = store.read_bytes(RunStore(store, run).round(0).path(MODEL))
     device = torch.device("cpu")
     predict = Predictor(job, [load_model(job.model, job.n_classes, weights, device)], device)
     tables = []
@@ -80,10 +80,9 @@ def table_of(options: Options) -> pa.Table:
     if kept and kept[0].exists(kept[1]):
         return kept[0].read_table(kept[1])
     store = Folder(options.storage, create=False)
-    config = study_config(store, options.study).runs()[0]
-    if options.root:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"root": options.root})})
-    table = scored_pool(config, store)
+    run = stored_study(store, options.study).runs[0]
+    data = run.config.data.model_copy(update={"root": options.root or run.config.data.root})
+    table = scored_pool(run, data, store)
     if kept:
         kept[0].write_table(kept[1], table)
     return table

@@ -7,6 +7,7 @@ handles that image decoders read from, lists no links, and passes every file thr
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -60,6 +61,10 @@ class File:
 
     def __str__(self) -> str:
         return self.folder.uri_of(self.path)
+
+    def state(self) -> tuple[int, int]:
+        """Bytes, and time of modification in nanoseconds; see `Folder.state`."""
+        return self.folder.state(self.path)
 
     def open(self, whole: bool = True) -> IO[bytes]:
         """Open it for reading; see `Folder.open`."""
@@ -177,6 +182,19 @@ class Folder:
         with self._told(path, "read"):
             info = self._files.info(self.full(path))
         return None if info is None else info.modified
+
+    def state(self, path: str) -> tuple[int, int]:
+        """Bytes of a file, and when it was written, in nanoseconds as exactly as it is known.
+
+        Raises:
+            OSError: it is missing (FileNotFoundError) or cannot be asked after.
+        """
+        if self.local:
+            found = os.stat(self.full(path))
+            return found.st_size, found.st_mtime_ns
+        if (info := self._files.info(self.full(path))) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.uri_of(path))
+        return info.size, int(info.modified.timestamp() * 1e6) * 1000
 
     def list(self, path: str = "") -> Names:
         """Names of what lies directly in a folder, sorted; none where the folder is missing.

@@ -51,9 +51,8 @@ def run_studies(*configs: StudyConfig, say: Say | None = None) -> list[StudyFram
     """
     from raylab.report.frames import load_study
 
-    if configs:
-        launch(configs, say=say or (lambda line: None))
-    return [load_study(config.run.storage, config.name) for config in configs]
+    names = launch(configs, say=say or (lambda line: None)) if configs else []
+    return [load_study(config.run.storage, name) for config, name in zip(configs, names, strict=True)]
 
 
 def say_aloud(line: str) -> None:
@@ -61,7 +60,7 @@ def say_aloud(line: str) -> None:
     print(line, flush=True)
 
 
-def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = False, say: Say = say_aloud) -> None:
+def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = False, say: Say = say_aloud) -> list[str]:
     """Run studies, write their reports and say where everything lies; or only say what they would cost.
 
     Args:
@@ -70,32 +69,38 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
         resume: refuse to begin a study.
         say: takes each line for the person who waits.
 
+    Returns:
+        The names of the studies, none where they were only planned.
+
     Raises:
         RaylabError: a mistake in the configuration, or runs that failed; the others are in the reports.
     """
     from raylab import study
     from raylab.files import Folder
+    from raylab.study.driver import begin_studies, run_begun
 
     _refuse_relative(configs[0].run.storage)
     configs = [_absolute(config) for config in configs]
     if plan:
         say("\n".join(study.plan_studies(configs).lines()))
-        return
+        return []
     if resume:
         _refuse_new(Folder(configs[0].run.storage, create=False), configs)
+    studies = begin_studies(configs, say)
     failure: study.RunFailedError | None = None
     try:
-        uploader = study.run_studies(configs, say=say)
+        uploader = run_begun(studies, say)
     except study.RunFailedError as error:
         failure, uploader = error, error.uploader
     try:
-        _report(configs, uploader, say)
+        _report([one.config for one in studies], uploader, say)
     except RaylabError as error:
         if failure is None:
             raise
         say(f"No report: {error}")
     if failure:
         raise failure
+    return [one.name for one in studies]
 
 
 def _report(configs: Sequence[StudyConfig], uploader: Any, say: Say) -> None:

@@ -14,17 +14,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
-from raylab.errors import BudgetError
+from raylab.errors import BudgetError, MismatchError
 from raylab.files import Folder
 from raylab.labels.cost import Prices, spend
 from raylab.pool import pool_regions
 from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.regions.table import ledger_table, with_regions
-from raylab.runs import RoundStore, RunStore
+from raylab.runs import ResolvedRun, RoundStore, RunStore
 from raylab.runs.rounds import LEDGER, MODEL, REGIONS, model_name
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, drawn, first_draw, interleave
@@ -64,25 +63,25 @@ class Loop:
     """One run.
 
     Args:
-        config: of the run.
+        run: what is run.
         store: of the results.
         backend: how steps are computed.
         progress: told of every step.
 
     Raises:
         BudgetError: the pool holds fewer regions than the budget.
-        MismatchError: the run that lies there is of other data.
+        MismatchError: what lies there is another run; it names the field that differs.
     """
 
-    def __init__(self, config: RunConfig, store: Folder, backend: Backend, progress: Progress) -> None:
-        self.config = config
+    def __init__(self, run: ResolvedRun, store: Folder, backend: Backend, progress: Progress) -> None:
+        self.config = config = run.config
         self.backend = backend
         self.progress = progress
-        self.run_store = RunStore(store, config)
+        self.run_store = RunStore(store, run)
+        self.run_store.open()
         self.dataset = open_dataset(config.data)
-        self.run_store.open(self.dataset.fingerprint())
-        self.regions = pool_regions(config, self.dataset, store, progress)
-        self.acquisition = config.strategy.acquisition()
+        self.regions = pool_regions(run, self.dataset, store, progress)
+        self.acquisition = run.acquisition
         self.budgets = (config.budget.initial, *config.budget.rounds)
         self.prices = Prices(config.budget.unit, self.dataset, self.regions)
 
@@ -145,9 +144,10 @@ class Loop:
 
     def train(self, t: int) -> None:
         """Train M_t on L_t from the pre-trained model, and evaluate it."""
-        start = pretrained_model(self.config, self.run_store.store)
+        start = pretrained_model(self.run_store.run, self.run_store.store)
         job = training_job(self.config, self.regions, len(self.dataset.classes), self.labelled(t + 1), start=start)
-        commit_training(self.run_store.round(t), job, self.dataset, self.backend, self.progress)
+        start_sha256 = self.run_store.start_sha256()
+        commit_training(self.run_store.round(t), job, self.dataset, self.backend, self.progress, start_sha256)
 
     def score(self, t: int, maps: Sequence[str], features: bool) -> None:
         """Score every region of the pool under M_t, where the strategy asks for it."""
@@ -180,6 +180,7 @@ def commit_training(
     dataset: SegmentationDataset,
     backend: Backend,
     progress: Progress,
+    start_sha256: str | None,
     budget: dict[str, Any] | None = None,
 ) -> None:
     """Train, evaluate and commit, unless that is done.
@@ -190,12 +191,19 @@ def commit_training(
         dataset: names the classes.
         backend: how.
         progress: told of every step.
+        start_sha256: of the weights it starts from; None where that is not known before.
         budget: what to write down beside the results of a training that no selection precedes.
+
+    Raises:
+        MismatchError: it started, or would start, from other weights.
     """
-    if round_store.record("train") is not None:
+    if (done := round_store.record("train")) is not None:
+        _check_start(round_store, job, done, start_sha256)
         return
     others = [_member(round_store, job, backend, progress, member) for member in range(1, job.training.ensemble)]
     record = backend.train(job, round_store, progress)
+    for other in (record, *others):
+        _check_start(round_store, job, other, start_sha256)
     for other in others:
         for cost in ("seconds_train", "seconds_evaluate"):
             record[cost] += other[cost]
@@ -211,6 +219,21 @@ def commit_training(
     progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} %")
 
 
+def _check_start(round_store: RoundStore, job: TrainingJob, record: dict[str, Any], start_sha256: str | None) -> None:
+    """Whether a training started from the weights that it was to start from.
+
+    Raises:
+        MismatchError: names the record, the weights then and now.
+    """
+    then = record.get("weights_sha256")
+    if start_sha256 is not None and then != start_sha256:
+        raise MismatchError(
+            f"{round_store.store.uri_of(round_store.path('train.json'))}: weights_sha256 is {then!r} of this training, "
+            f"but {start_sha256!r} of the run, whose every round starts from the same weights; restore "
+            f"{job.model.weights}, or choose another storage root"
+        )
+
+
 def _member(
     round_store: RoundStore, job: TrainingJob, backend: Backend, progress: Progress, member: int
 ) -> dict[str, Any]:
@@ -222,14 +245,9 @@ def _member(
     return record
 
 
-def pretrained_folder(config: RunConfig) -> str:
-    """Where the model lies that every round starts from, where there is a pre-training."""
-    return f"pretrained/{config.pretraining_identity()}"
-
-
-def pretrained_model(config: RunConfig, store: Folder) -> str | None:
-    """The place of that model; None where rounds start from `model.weights` itself."""
-    return store.uri_of(f"{pretrained_folder(config)}/{MODEL}") if config.pretraining.iterations else None
+def pretrained_model(run: ResolvedRun, store: Folder) -> str | None:
+    """URI of the model that every round starts from; None where rounds start from `model.weights` itself."""
+    return None if run.pretrained_folder is None else store.uri_of(f"{run.pretrained_folder}/{MODEL}")
 
 
 def labelled_share(regions: Regions, labelled: NDArray[np.int64]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from raylab.regions.superpixels import (
     part_name,
 )
 from raylab.regions.table import with_regions
+from raylab.runs import ResolvedRun
 
 if TYPE_CHECKING:
     from raylab.files import Folder
@@ -87,28 +87,29 @@ def segment(image: NDArray[np.uint8], size: int, compactness: float) -> NDArray[
 
 
 def open_or_build(
-    dataset: SegmentationDataset, store: Folder, size: int, compactness: float, progress: Progress | None, build: bool
+    dataset: SegmentationDataset,
+    fingerprint: str,
+    store: Folder,
+    size: int,
+    compactness: float,
+    progress: Progress | None,
 ) -> Superpixels:
     """The superpixels of a data set's pool, computed if they are not there yet.
 
     Args:
         dataset: whose `train` split is the pool.
+        fingerprint: of the data set.
         store: of the results.
         size: N.
         compactness: of SLIC.
         progress: told of every image that is segmented.
-        build: False only opens them.
 
     Raises:
-        StoreError: a file of theirs is gone or not the one that was committed, or they are not there and `build` is
-            False.
+        StoreError: a file of theirs is gone or not the one that was committed.
         ConfigError: N does not suit the images, or scikit-image is not installed.
     """
-    fingerprint = dataset.fingerprint()
     folder = superpixels_folder(size, compactness, fingerprint)
     if not store.exists(f"{folder}/{MANIFEST}"):
-        if not build:
-            raise StoreError(f"{store.uri_of(folder)}: the superpixels of the pool are not there; run the study again")
         _build(dataset, store, folder, {"size": size, "compactness": compactness, "data": fingerprint}, progress)
     _check(store, folder)
     return open_superpixels(store, folder)
@@ -218,56 +219,51 @@ def _version() -> str:
         return "none"
 
 
-def open_regions(
-    config: RunConfig,
-    dataset: SegmentationDataset,
-    store: Folder,
-    progress: Progress | None = None,
-    *,
-    build: bool = True,
-) -> Regions:
-    """The regions of a run's pool; superpixels are computed by the first run that asks for them.
+def known_regions(run: ResolvedRun, store: Folder) -> Regions:
+    """The regions of a run's pool as they were; superpixels are not computed, and need no data.
 
     Args:
-        config: of the run.
-        dataset: whose `train` split is the pool.
+        run: whose pool it is.
         store: of the results.
-        progress: told of every image while superpixels are computed, as stage `regions`.
-        build: False refuses superpixels that are not there instead of computing them.
 
     Raises:
-        ConfigError: N does not suit the images, or scikit-image is needed and not installed.
-        StoreError: stored superpixels are damaged, or missing and `build` is False.
+        DataError: the data set, whose sizes tell the tiles, is not where the run had it.
+        StoreError: superpixels are damaged or missing.
     """
-    shape = config.regions
+    shape = run.config.regions
     if shape.shape == "grid":
-        return RegionGrid(dataset.image_sizes("train"), shape.size)
-    return open_or_build(dataset, store, shape.size, shape.compactness, progress, build)
-
-
-def known_regions(config: RunConfig, store: Folder) -> Regions:
-    """The regions of a run's pool, superpixels only where they were computed before; raises as `open_regions`."""
-    return open_regions(config, open_dataset(config.data), store, build=False)
+        return RegionGrid(open_dataset(run.config.data).image_sizes("train"), shape.size)
+    folder = superpixels_folder(shape.size, shape.compactness, run.inputs.data)
+    if not store.exists(f"{folder}/{MANIFEST}"):
+        raise StoreError(f"{store.uri_of(folder)}: the superpixels of the pool are not there; run the study again")
+    _check(store, folder)
+    return open_superpixels(store, folder)
 
 
 def pool_regions(
-    config: RunConfig, dataset: SegmentationDataset, store: Folder, progress: Progress | None = None
+    run: ResolvedRun, dataset: SegmentationDataset, store: Folder, progress: Progress | None = None
 ) -> Regions:
-    """The regions of a run's pool; superpixels are computed once, and opened after that.
+    """The regions of a run's pool; superpixels are computed by the first run that asks, and opened after that.
 
     Args:
-        config: of the run.
-        dataset: whose pool it is.
+        run: whose pool it is.
+        dataset: whose `train` split is the pool.
         store: of the results.
-        progress: told of every image that is cut into superpixels.
+        progress: told of every image that is cut into superpixels, as stage `regions`.
 
     Raises:
-        ConfigError: N is larger than an image.
+        ConfigError: N does not suit the images, or scikit-image is needed and not installed.
+        StoreError: stored superpixels are damaged.
         BudgetError: the pool holds less than the budget.
     """
-    with store.lock("regions") if config.regions.shape != "grid" else nullcontext():
-        regions = open_regions(config, dataset, store, progress)
-    check_budget(config, regions)
+    shape = run.config.regions
+    regions: Regions
+    if shape.shape == "grid":
+        regions = RegionGrid(dataset.image_sizes("train"), shape.size)
+    else:
+        with store.lock("regions"):
+            regions = open_or_build(dataset, run.inputs.data, store, shape.size, shape.compactness, progress)
+    check_budget(run.config, regions)
     return regions
 
 

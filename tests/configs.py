@@ -13,9 +13,28 @@ from raylab.config import (
     RunConfig,
     ScoringConfig,
     StrategyConfig,
+    StudyConfig,
     SyntheticConfig,
     TrainingConfig,
 )
+from raylab.files import Folder
+from raylab.runs import ResolvedRun, ResolvedStudy, resolve, resolve_study
+from raylab.runs.inputs import read_inputs
+
+
+def resolved(config: RunConfig, store: Folder | None = None) -> ResolvedRun:
+    """What a run is, its data and weights read."""
+    return resolve(config, read_inputs(config, store))
+
+
+def resolved_study(config: StudyConfig) -> ResolvedStudy:
+    """The same of a study."""
+    return resolve_study(config, read_inputs(config.run))
+
+
+def resolved_runs(config: StudyConfig) -> list[ResolvedRun]:
+    """The runs of a study, in the order of its grid."""
+    return list(resolved_study(config).runs)
 
 
 def tiny_run(storage: str = "unused", strategy: str = "entropy+spatial", **changes: Any) -> RunConfig:

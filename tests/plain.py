@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.files import Folder
 from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
-from raylab.runs import RoundStore, RunStore
+from raylab.runs import ResolvedRun, RoundStore, RunStore
 from raylab.runs.rounds import model_name
 from raylab.scoring.predict import Predictor, ScoringJob, load_model
 from raylab.scoring.reduce import reduce_features
@@ -37,8 +36,9 @@ class Silent:
 class PlainBackend:
     """`raylab.loop.Backend` in this process."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
+    def __init__(self, run: ResolvedRun) -> None:
+        self.run = run
+        self.config = config = run.config
         self.store = Folder(config.storage)
         self.trained: list[TrainingJob] = []
 
@@ -62,10 +62,10 @@ class PlainBackend:
     def select(
         self, regions: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
-        acquisition = self.config.strategy.acquisition()
+        acquisition = self.run.acquisition
         columns: dict[str, Any] = {}
         if table is not None:
             columns = selection_columns(acquisition, *columns_of(table, regions.n_regions))
-        labelled = RunStore(self.store, self.config).ledger(round_index)["region_id"].to_numpy()
+        labelled = RunStore(self.store, self.run).ledger(round_index)["region_id"].to_numpy()
         picks = select(regions, acquisition, k, labelled=labelled, seed=[self.config.seed, round_index], **columns)
         return picks, {"seconds": 0.0}

@@ -17,15 +17,16 @@ from raylab.loop import Loop
 from raylab.pool import known_regions
 from raylab.runs import RunStore
 from raylab.runs.replay import replay_runs
-from tests.configs import tiny_run
+from tests.configs import resolved, tiny_run
 from tests.plain import PlainBackend, Silent
 
 
 def run_loop(config: RunConfig) -> tuple[Loop, RunStore]:
-    backend = PlainBackend(config)
-    loop = Loop(config, backend.store, backend, Silent())
+    run = resolved(config)
+    backend = PlainBackend(run)
+    loop = Loop(run, backend.store, backend, Silent())
     loop.run()
-    return loop, RunStore(backend.store, config)
+    return loop, RunStore(backend.store, run)
 
 
 @pytest.mark.parametrize("strategy", ["entropy+spatial", "entropy+random", "random"])
@@ -52,7 +53,7 @@ def test_a_budget_is_spent_and_never_exceeded(tmp_path: Path, unit: Any, budget:
         assert spent > allowed - dearest
     picks = store.ledger(3)["region_id"].to_pylist()
     assert len(set(picks)) == len(picks)
-    assert replay_runs(Folder(str(tmp_path)), [config], None, lambda _: None, known_regions)
+    assert replay_runs(Folder(str(tmp_path)), [resolved(config)], None, lambda _: None, known_regions)
 
 
 def test_a_budget_that_pays_for_nothing_is_refused(tmp_path: Path) -> None:
@@ -73,22 +74,23 @@ def test_superpixels_go_through_every_step(tmp_path: Path) -> None:
     covered = loop.regions.covered(image, np.array([region]))
     top, left, height, width = (ledger[name][0].as_py() for name in ("top", "left", "height", "width"))
     assert covered[top : top + height, left : left + width].sum() == covered.sum() == loop.regions.pixels([region])[0]
-    assert replay_runs(Folder(str(tmp_path)), [config], None, lambda _: None, known_regions)
+    assert replay_runs(Folder(str(tmp_path)), [resolved(config)], None, lambda _: None, known_regions)
 
 
 @pytest.mark.parametrize("strategy", ["bald+spatial", "vote-entropy"])
 def test_an_ensemble_is_trained_asked_and_found_again(tmp_path: Path, strategy: str) -> None:
     config = tiny_run(str(tmp_path), strategy, budget=BudgetConfig(initial=12, rounds=(12,)))
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble": 2})})
-    backend = PlainBackend(config)
-    Loop(config, backend.store, backend, Silent()).run()
+    run = resolved(config)
+    backend = PlainBackend(run)
+    Loop(run, backend.store, backend, Silent()).run()
     assert len({job.seed for job in backend.trained}) == 2
     assert len(backend.trained) == 4
     # A member that was trained before a kill is not trained again.
-    store = RunStore(backend.store, config).round(1)
+    store = RunStore(backend.store, run).round(1)
     for step in ("train", "score"):
         Path(backend.store.uri_of(store.path(f"{step}.json"))).unlink(missing_ok=True)
-    Loop(config, backend.store, backend, Silent()).run()
+    Loop(run, backend.store, backend, Silent()).run()
     assert len(backend.trained) == 5
 
 
@@ -106,7 +108,7 @@ def test_a_committee_of_passes(tmp_path: Path) -> None:
 def test_a_strategy_may_have_features_of_another_dimension(tmp_path: Path) -> None:
     config = tiny_run(str(tmp_path), "core-set", budget=BudgetConfig(initial=12, rounds=(12,)))
     for pca, dimension in ((4, 4), (0, 16), (None, 8)):
-        run = config.model_copy(update={"strategy": config.strategy.model_copy(update={"pca": pca})})
+        run = resolved(config.model_copy(update={"strategy": config.strategy.model_copy(update={"pca": pca})}))
         backend = PlainBackend(run)
         Loop(run, backend.store, backend, Silent()).run()
         table = backend.store.read_table(RunStore(backend.store, run).scores(0).path("regions.parquet"))
@@ -119,11 +121,11 @@ def test_what_one_strategy_had_scored_stays_when_another_scores_the_shared_round
                ("entropy", "margin", "core-set")]  # fmt: skip
     for config in configs:
         run_loop(config)
-    shared = RunStore(Folder(str(tmp_path)), configs[0]).scores(0)
+    shared = RunStore(Folder(str(tmp_path)), resolved(configs[0])).scores(0)
     assert Folder(str(tmp_path)).read_table(shared.path("regions.parquet")).column_names == [
         "region_id", "entropy", "margin", "feature",
     ]  # fmt: skip
-    assert replay_runs(Folder(str(tmp_path)), configs, None, lambda _: None, known_regions)
+    assert replay_runs(Folder(str(tmp_path)), list(map(resolved, configs)), None, lambda _: None, known_regions)
     before = shared.store.read_bytes(shared.path("score.json"))
     for config in configs:
         run_loop(config)

@@ -20,7 +20,7 @@ from raylab.config.options import parse
 from raylab.errors import ConfigError
 from raylab.plugins import Registry, load
 from raylab.scoring.uncertainty import MAPS
-from tests.configs import tiny_run
+from tests.configs import resolved, resolved_runs, tiny_run
 
 ROOT = Path(__file__).parents[1]
 ROW = """
@@ -145,7 +145,7 @@ def test_plugins_are_loaded_before_names_are_checked(write: Any, tmp_path: Path)
     assert alone.plugins == where
     assert alone.strategy.acquisition().spatial == 0.5
     same = {"plugins": (), "strategy": StrategyConfig(name="entropy+spatial", spatial=0.5)}
-    assert alone.identity() == alone.model_copy(update=same).identity()
+    assert resolved(alone).identity == resolved(alone.model_copy(update=same)).identity
 
 
 def program(folder: Path, *args: str, path: str = "") -> subprocess.CompletedProcess[str]:
@@ -218,13 +218,13 @@ def test_a_study_of_a_strategy_and_maps_from_outside(write: Any, ray_session: An
     config = StudyConfig(name="outside", plugins=("plugin/my_rows",), run=run, strategies=names)
     run_study(config, say=lambda _: None)
     store = Folder(run.storage)
-    for one in config.runs():
+    for one in resolved_runs(config):
         assert RunStore(store, one).finished()
     table = store.read_table(RunStore(store, one).scores(0).path("regions.parquet"))
     assert {"spread", "variation_ratio"} <= set(table.column_names)
     assert (table["spread"].to_numpy() > 0).all()
     assert set(np.unique(table["variation_ratio"].to_numpy() * 2 * 256)) <= set(range(257)), "a half where two differ"
-    assert replay_runs(store, config.runs(), None, lambda _: None, known_regions)
+    assert replay_runs(store, resolved_runs(config), None, lambda _: None, known_regions)
     titles = " ".join(file.name for file in (tmp_path / "plugin").iterdir())
     for worker in ("raylab", "RayTrainWorker", "Map(", "MapWorker", "SelectorActor"):
         assert worker in titles, f"{worker} did not load the plugin: {titles}"

@@ -12,11 +12,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raylab.backends.resource_pool import inside
 from raylab.backends.selector_actor import SelectorActor
-from raylab.config import RunConfig
 from raylab.files import Folder
 from raylab.progress import Progress
 from raylab.regions import Regions
-from raylab.runs import RoundStore
+from raylab.runs import ResolvedRun, RoundStore
 from raylab.runs.rounds import model_name
 from raylab.scoring.pipeline import score
 from raylab.scoring.predict import ScoringJob
@@ -29,15 +28,16 @@ class RayBackend:
     """`raylab.loop.Backend` on Ray Train, Ray Data and a selector actor that lives as long as the run.
 
     Args:
-        config: of the run.
+        run: whose steps it computes.
         store: of the results.
         resource_pool: actor handle of the study's `ResourcePool`.
         holder: name under which this run holds resources.
         use_gpu: whether workers and scorers get a GPU each.
     """
 
-    def __init__(self, config: RunConfig, store: Folder, resource_pool: Any, holder: str, use_gpu: bool) -> None:
-        self.config = config
+    def __init__(self, run: ResolvedRun, store: Folder, resource_pool: Any, holder: str, use_gpu: bool) -> None:
+        self.run = run
+        self.config = run.config
         self.store = store
         self.resource_pool = resource_pool
         self.holder = holder
@@ -86,4 +86,4 @@ class RayBackend:
             # Outside the trial's placement group, which holds no place for it.
             scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
         )
-        return actor.remote(self.config, self.store, regions)
+        return actor.remote(self.run, self.store, regions)

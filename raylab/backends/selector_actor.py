@@ -13,13 +13,12 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from raylab.config import RunConfig
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import peak_memory
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
-from raylab.runs import RunStore
+from raylab.runs import ResolvedRun, RunStore
 from raylab.selection import GreedySelector, Selection, array_namespace
 from raylab.selection.objective import selection_columns
 
@@ -30,18 +29,18 @@ class SelectorActor:
     """Greedy selection for one run.
 
     Args:
-        config: of the run.
+        run: that it selects for.
         store: of its ledger.
         regions: the pool's geometry.
     """
 
-    def __init__(self, config: RunConfig, store: Folder, regions: Regions) -> None:
-        load(config.plugins)
+    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions) -> None:
+        load(run.config.plugins)
         if ray.get_runtime_context().was_current_actor_reconstructed:
-            logger.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", config.label)
-        self.run_store = RunStore(store, config)
-        self.seed = config.seed
-        self.selector = GreedySelector(regions, config.strategy.acquisition(), array_namespace())
+            logger.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", run.label)
+        self.run_store = RunStore(store, run)
+        self.seed = run.config.seed
+        self.selector = GreedySelector(regions, run.acquisition, array_namespace())
         self.rounds = 0
 
     def select(self, round_index: int, table: pa.Table | None, k: int) -> tuple[Selection, dict[str, Any]]:

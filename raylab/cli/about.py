@@ -94,14 +94,13 @@ def _environment() -> Iterator[str]:
 
 def _studies(storage: str) -> Iterator[str]:
     from raylab.files import Folder
-    from raylab.runs import RunStore
-    from raylab.runs.studies import study_config
+    from raylab.runs import RunStore, stored_study
 
     store = Folder(storage, create=False)
     yield f"studies under {without_secrets(store.uri)}:"
     for name in store.list("studies"):
         try:
-            runs = study_config(store, name).runs()
+            runs = stored_study(store, name).runs
             done = sum(RunStore(store, run).finished() for run in runs)
             yield f"  {name}: {done} of {len(runs)} runs are finished"
         except RaylabError as error:

@@ -12,6 +12,7 @@ from raylab.errors import StoreError, TrackingError
 
 if TYPE_CHECKING:
     from raylab.files import Folder
+    from raylab.runs import ResolvedRun
 
 
 class StudyOptions(Frozen):
@@ -64,29 +65,29 @@ def report(options: StudyOptions) -> None:
 def status(options: StudyOptions) -> None:
     """How far the runs of a study are: rounds done, and the mIoU of the last one."""
     from raylab.files import Folder
-    from raylab.runs import RunStore
-    from raylab.runs.studies import study_config
+    from raylab.runs import RunStore, stored_study
 
     store = Folder(options.storage, create=False)
-    for run_config in study_config(store, options.name).runs():
-        run_store = RunStore(store, run_config)
-        done, total = run_store.done_rounds(), len(run_config.budget.rounds) + 1
+    for run in stored_study(store, options.name).runs:
+        run_store = RunStore(store, run)
+        done, total = run_store.done_rounds(), len(run.config.budget.rounds) + 1
         last = run_store.round(done - 1).record("train") if done else None
         score = f"mIoU {100 * last['miou']:6.2f} %" if last else ""
-        print(f"{run_config.label:<60} {done}/{total} rounds  {score}".rstrip())
+        print(f"{run.label:<60} {done}/{total} rounds  {score}".rstrip())
 
 
 def sync(options: SyncOptions) -> None:
     """Send to MLflow what it does not have of studies; safe to repeat."""
     from raylab.files import Folder
-    from raylab.runs.studies import study_config, study_path
+    from raylab.runs import stored_study
+    from raylab.runs.studies import study_path
     from raylab.tracking import catch_up
 
     store = Folder(options.storage, create=False)
     found = options.names or [name for name in store.list("studies") if store.exists(study_path(name))]
     # With no study there, this one's error says what is.
-    configs = [study_config(store, name) for name in found or [StudyConfig().name]]
-    catch_up(store, configs, options.tracking, options.experiment)
+    studies = [stored_study(store, name) for name in found or [StudyConfig().name]]
+    catch_up(store, studies, options.tracking, options.experiment)
 
 
 def replay(options: ReplayOptions) -> None:
@@ -100,17 +101,17 @@ def replay(options: ReplayOptions) -> None:
         raise SystemExit(1)
 
 
-def _runs_named(store: Folder, name: str) -> list[RunConfig]:
+def _runs_named(store: Folder, name: str) -> list[ResolvedRun]:
     """The runs of a study, or the one run of that name in any study.
 
     Raises:
         StoreError: there is neither.
     """
-    from raylab.runs.studies import study_config
+    from raylab.runs import stored_study
 
     studies = store.list("studies")
     for other in studies if name not in studies else ():
         with suppress(StoreError):  # of a study that is not asked about
-            if one := [run for run in study_config(store, other).runs() if run.label == name]:
+            if one := [run for run in stored_study(store, other).runs if run.label == name]:
                 return one
-    return study_config(store, name).runs()
+    return list(stored_study(store, name).runs)

@@ -70,9 +70,9 @@ def experiment(args: Sequence[str]) -> None:
 
 
 def study_of(config: RunConfig) -> StudyConfig:
-    """A run as a study of one."""
+    """A run as a study of one; without a name it gets that of the run, once its data and weights are read."""
     strategies = (config.strategy.label,)
-    return StudyConfig(name=config.name or config.label, run=config, strategies=strategies, seeds=(config.seed,))
+    return StudyConfig(name=config.name or "", run=config, strategies=strategies, seeds=(config.seed,))
 
 
 def _refuse_without_effect(config: StudyConfig) -> None:

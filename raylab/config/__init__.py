@@ -1,7 +1,6 @@
 """The whole configuration of a run and of a study, as frozen pydantic models.
 
-A run's identity is the canonical hash of what decides its result (`RunConfig.identity`): where results lie, how many
-workers compute them and what is logged are left out, so a run may move to another machine and continue.
+What a run is, as told by the numbers and bytes that its configuration names, is `raylab.runs.identity`'s to say.
 """
 
 from raylab.config.run import RunConfig

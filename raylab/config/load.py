@@ -177,9 +177,7 @@ def absolute_paths(config: Model) -> Model:
     if isinstance(config, DataConfig):
         return config.model_copy(update={"root": config.root and absolute(config.root)})
     if isinstance(config, RunConfig):
-        weights = config.model.weights
-        if weights not in ("imagenet", "random") and not weights.startswith("hub:"):
-            weights = absolute(weights)
+        weights = config.model.weights if config.model.weights_by_name else absolute(config.model.weights)
         return config.model_copy(
             update={
                 "data": absolute_paths(config.data),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -58,17 +58,13 @@ class DataConfig(Frozen):
     """The list of images that is the pool, where a data set brings several (VOC 2012: `train_aug` is SBD's)."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
-    def decisive(self) -> dict[str, Any]:
-        """The fields that say which data these are, wherever they lie, as plain JSON values."""
+    @property
+    def key(self) -> str:
+        """The fields that say which data these are, wherever they lie, as text to tell data sets apart by."""
         fields = {"name", "synthetic"} if self.name == "synthetic" else {"name"}
         if self.name != "synthetic" and self.train_list != "train":
             fields.add("train_list")
-        return self.model_dump(mode="json", include=fields)
-
-    @property
-    def key(self) -> str:
-        """The same as text, to tell data sets apart by."""
-        return json.dumps(self.decisive(), sort_keys=True)
+        return json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
 
 
 class RegionConfig(Frozen):
@@ -102,6 +98,11 @@ class ModelConfig(Frozen):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the activations dropped before the classifier, and after DeepLabv3+'s ASPP: in training, and in the
     stochastic passes of BALD and vote entropy."""
+
+    @property
+    def weights_by_name(self) -> bool:
+        """Whether `weights` is a name that raylab or the hub knows, not a file."""
+        return self.weights in ("imagenet", "random") or self.weights.startswith("hub:")
 
 
 class TrainingConfig(Frozen):

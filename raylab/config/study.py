@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
@@ -23,7 +24,7 @@ class StudyConfig(Extensible):
     """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`."""
 
     name: str = "study"
-    """Folder and MLflow parent run."""
+    """Folder and MLflow parent run; when empty, the name of the study's one run."""
     run: RunConfig = RunConfig()
     """What all runs share."""
     strategies: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("random", "entropy", "entropy+spatial")
@@ -66,10 +67,16 @@ class StudyConfig(Extensible):
             for size in (self.region_sizes or (self.run.regions.size,))
             for seed in self.seeds
         ]
-        labels = [run.label for run in grid]
-        if len(set(labels)) < len(labels):
-            twice = next(label for label in labels if labels.count(label) > 1)
-            raise ConfigError(f"strategies, seeds or region_sizes: the run {twice} is named twice; name it once")
+        said: dict[Hashable, RunConfig] = {}
+        for run in grid:
+            # Two spellings of the same numbers are one run.
+            what = run.acquisition(), run.pca, run.regions.size, run.seed
+            if (other := said.setdefault(what, run)) is not run:
+                spelled = list(dict.fromkeys([other.strategy.label, run.strategy.label]))
+                raise ConfigError(
+                    f"strategies, seeds or region_sizes: the run {' alias '.join(spelled)}, N {run.regions.size}, seed "
+                    f"{run.seed} is named twice; name it once"
+                )
         return grid
 
 

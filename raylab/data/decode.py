@@ -34,6 +34,10 @@ class ImageFile(Protocol):
         """What to tell a person: where it lies."""
         ...
 
+    def state(self) -> tuple[int, int] | None:
+        """Bytes and time of modification in nanoseconds; None where it has none of its own."""
+        ...
+
     def open(self, whole: bool = True) -> IO[bytes]:
         """Open it for reading; unless `whole`, only some of its beginning will be read."""
         ...

@@ -6,7 +6,6 @@ shared here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,11 @@ from raylab.data import decode
 from raylab.data.base import Split
 from raylab.data.classes import ClassMap
 from raylab.data.decode import ImageFile, MaskCoding
+from raylab.data.fingerprint import FileDigests, Fingerprint
 from raylab.data.layout import SPLITS, Entry, Layout
 from raylab.data.packed import PackedFolder
 from raylab.data.source import Source
 from raylab.errors import DataError
-from raylab.files import first_line
 
 _REQUESTS = 32
 
@@ -115,20 +114,33 @@ class FileDataset:
         # Every image of a damaged shard tells of the shard.
         return list(dict.fromkeys([*self.found_at_opening, *damage, *decode_all(self)]))
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, digests: FileDigests | None = None) -> str:
         """Hexadecimal SHA-256 over the class map and the names, sizes and bytes of all files; not over the root.
+
+        A packed set brings its own, which is that of the files it was packed from.
+
+        Args:
+            digests: of the files, where some are known already.
 
         Raises:
             DataError: a file is missing or cannot be read.
         """
-        fingerprint = Fingerprint(self)
-        with ThreadPoolExecutor(max_workers=_threads()) as pool:
+        coding = b"" if self.coding is None else self.coding.key()
+        if isinstance(self.source, PackedFolder) and (own := self.source.fingerprint(self.classes.names, coding)):
+            return own
+        digests = digests or FileDigests()
+        fingerprint = Fingerprint(self.name, self.classes.names, coding)
+        done, paths = 0, {split: [path for pair in self.paths(split) for path in pair] for split in SPLITS}
+        total = sum(map(len, paths.values()))
+        with ThreadPoolExecutor(max_workers=_threads() if self.source.local else _REQUESTS) as pool:
             for split in SPLITS:
-                paths = [path for pair in self.paths(split) for path in pair]
-                fingerprint.begin(split, len(paths))
-                files = [self.source.file(path) for path in paths]
-                for path, (size, content) in zip(paths, pool.map(_hash_file, files), strict=True):
+                fingerprint.begin(split, len(paths[split]))
+                files = map(self.source.file, paths[split])
+                for path, (size, content) in zip(paths[split], pool.map(digests.of, paths[split], files), strict=True):
                     fingerprint.add(path, size, content)
+                    done += 1
+                    if digests.progress is not None:
+                        digests.progress("fingerprint", done, total)
         return fingerprint.hexdigest()
 
     def paths(self, split: Split) -> list[tuple[str, str]]:
@@ -154,27 +166,6 @@ class FileDataset:
     def _mask_path(self, split: Split, entry: Entry) -> str:
         assert entry.mask is not None
         return self.layouts[split].mask_path(split, entry.name, entry.mask)
-
-
-class Fingerprint:
-    """The digest of a data set: for each split `begin`, then `add` for each image and its mask in order."""
-
-    def __init__(self, dataset: FileDataset) -> None:
-        self._digest = hashlib.sha256(repr((dataset.name, dataset.classes.names)).encode())
-        self._digest.update(dataset.coding.key() if dataset.coding is not None else b"")
-
-    def begin(self, split: Split, files: int) -> None:
-        """Begin a split of this many files."""
-        self._digest.update(f"{split} {files}".encode())
-
-    def add(self, path: str, size: int, content: bytes) -> None:
-        """Add a file by its path below the root, its bytes' number and their SHA-256."""
-        name = os.fsencode(path)
-        self._digest.update(b"%d %s %d " % (len(name), name, size) + content)
-
-    def hexdigest(self) -> str:
-        """The digest of all that was added."""
-        return self._digest.hexdigest()
 
 
 def _read_sizes(source: Source, files: Sequence[ImageFile]) -> NDArray[np.int32]:
@@ -208,17 +199,6 @@ def _in_threads(
 
 def _threads() -> int:
     return min(8, os.cpu_count() or 1)
-
-
-def _hash_file(file: ImageFile) -> tuple[int, bytes]:
-    """Bytes and SHA-256 of a file."""
-    try:
-        with file.open() as content:
-            digest = hashlib.file_digest(content, "sha256").digest()  # type: ignore[arg-type]
-            return content.seek(0, os.SEEK_END), digest
-    except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise DataError(f"{file}: cannot be read ({reason}); restore the file") from error
 
 
 def decode_all(dataset: FileDataset) -> list[str]:

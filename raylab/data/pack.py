@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raylab.data.base import Split
-from raylab.data.files import FileDataset, Fingerprint
+from raylab.data.files import FileDataset
+from raylab.data.fingerprint import Fingerprint
 from raylab.data.layout import SPLITS
 from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
 from raylab.data.registry import open_dataset
@@ -113,7 +114,8 @@ def _write(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], write
 
 def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], writer: ShardWriter) -> str:
     """Write all images and masks; returns the fingerprint of what was written."""
-    fingerprint = Fingerprint(dataset)
+    coding = b"" if dataset.coding is None else dataset.coding.key()
+    fingerprint = Fingerprint(dataset.name, dataset.classes.names, coding)
     for split in SPLITS:
         fingerprint.begin(split, 2 * len(sizes[split]))
         for row in _rows(dataset, split, sizes[split]):

@@ -54,6 +54,9 @@ class Cell:
     def __str__(self) -> str:
         return self.folder.uri_of(self.path)
 
+    def state(self) -> None:
+        """A cell has no time of its own."""
+
     def open(self, whole: bool = True) -> IO[bytes]:
         """The file's bytes; they are always read as a whole.
 
@@ -118,6 +121,22 @@ class PackedFolder:
     def uri(self) -> str:
         """Of the packed set."""
         return self.folder.uri
+
+    def fingerprint(self, classes: tuple[str, ...], coding: bytes) -> str | None:
+        """The fingerprint of the raw set, taken when it was packed.
+
+        Args:
+            classes: names of the training classes today.
+            coding: of the masks today.
+
+        Returns:
+            None where classes or coding were others, so that the files must be read again.
+        """
+        then = self.manifest
+        if tuple(then.get("classes", ())) != classes or then.get("masks") != coding.decode():
+            return None
+        own: str | None = then.get("fingerprint")
+        return own
 
     def uri_of(self, path: str) -> str:
         """What to tell a person: the shard that a path of the raw set lies in, and the path."""

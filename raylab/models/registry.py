@@ -65,8 +65,14 @@ def build_model(config: ModelConfig, n_classes: int, seed: int) -> Segmenter:
             "which is no raylab.models.Segmenter; derive the model from it"
         )
     if config.weights != "random":
-        model.weights_source = load_weights(model, config.backbone, config.weights)
-    _log.info("%s on %s, weights %s", config.architecture, config.backbone, model.weights_source)
+        model.weights_source, model.weights_sha256 = load_weights(model, config.backbone, config.weights)
+    _log.info(
+        "%s on %s, weights %s (sha256 %s)",
+        config.architecture,
+        config.backbone,
+        model.weights_source,
+        model.weights_sha256,
+    )
     return model
 
 

@@ -29,7 +29,8 @@ class Segmenter(nn.Module):
     Attributes:
         classifier: the last layer.
         mean_colour: (3,) uint8, the colour images are padded with: it normalises to about zero.
-        weights_source: where the weights came from, with their hash.
+        weights_source: where the weights came from.
+        weights_sha256: of their bytes; None where they were drawn.
     """
 
     classifier: nn.Conv2d
@@ -38,6 +39,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.frozen = False
         self.weights_source = "none: initialised at random"
+        self.weights_sha256: str | None = None
         self.dropout = config.dropout
         self.backbone, self.backbone_channels = _backbone(config.backbone, strides, output_stride)
         import timm  # two seconds of imports, which the processes that only drive a run need not spend

@@ -31,7 +31,7 @@ _INVERTED = {
 }
 
 
-def load_weights(model: Segmenter, name: str, weights: str) -> str:
+def load_weights(model: Segmenter, name: str, weights: str) -> tuple[str, str]:
     """Load pre-trained weights into a model, in place.
 
     A file of a whole model that raylab trained fills the decoder too, and the classifier where it has as many classes.
@@ -42,12 +42,13 @@ def load_weights(model: Segmenter, name: str, weights: str) -> str:
         weights: `imagenet`, `hub:NAME`, or the path or URI of a .safetensors file.
 
     Returns:
-        Where they came from, and the SHA-256 of their bytes.
+        Where they came from, and their hexadecimal SHA-256: of the file's bytes where they come from a file, else of
+        the tensors' names and bytes.
 
     Raises:
         WeightsError: the weights could not be loaded, or do not fit.
     """
-    state, source = _find(name, weights)
+    state, source, digest = _find(name, weights)
     whole = {key: tensor for key, tensor in state.items() if key.startswith("backbone.")}
     target: nn.Module = model
     if whole:
@@ -68,7 +69,7 @@ def load_weights(model: Segmenter, name: str, weights: str) -> str:
             f"model.weights: {weights} lacks {len(missing)} tensors of {name} (first: {missing[0]}); "
             "give the weights of this backbone"
         )
-    return f"{source}, sha256 {_hash_tensors(state)}"
+    return source, digest or _hash_tensors(state)
 
 
 def _hash_tensors(state: dict[str, Tensor]) -> str:
@@ -78,23 +79,25 @@ def _hash_tensors(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _find(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """The tensors, and where they came from."""
+def _find(name: str, weights: str) -> tuple[dict[str, Tensor], str, str | None]:
+    """The tensors, where they came from, and the SHA-256 of the file where it is one that may be replaced."""
     if weights == "imagenet" and name == _LITE0 and (path := _lite0_file()):
         state = rename_lite0(torch.load(path, map_location="cpu", weights_only=True))
-        return state, f"imagenet from the package {_LITE0_PACKAGE}"
+        return state, f"imagenet from the package {_LITE0_PACKAGE}", None
     if weights == "imagenet":
-        return _from_hub(name), f"imagenet from the hub ({name})"
+        return _from_hub(name), f"imagenet from the hub ({name})", None
     if weights.startswith("hub:"):
         wanted = weights.removeprefix("hub:")
-        return _from_hub(f"hf-hub:{wanted}" if "/" in wanted else wanted), f"{wanted} from the hub"
-    return _from_file(weights), f"from {weights}"
+        return _from_hub(f"hf-hub:{wanted}" if "/" in wanted else wanted), f"{wanted} from the hub", None
+    state, digest = _from_file(weights)
+    return state, f"from {weights}", digest
 
 
-def _from_file(uri: str) -> dict[str, Tensor]:
-    store, name = open_at(uri)
+def _from_file(uri: str) -> tuple[dict[str, Tensor], str]:
+    folder, name = open_at(uri)
     try:
-        return load(store.read_bytes(name))
+        content = folder.read_bytes(name)
+        return load(content), hashlib.sha256(content).hexdigest()
     except StoreError:
         raise WeightsError(
             f"model.weights: no file {uri}; use 'imagenet', 'hub:NAME', 'random' or an existing .safetensors file"

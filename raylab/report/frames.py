@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from raylab.config import RunConfig, StudyConfig
+from raylab.config import StudyConfig
 from raylab.files import Folder
 from raylab.report.ledgers import run_ledger
 from raylab.report.study_data import MEASURED, points_frame, read_study
+from raylab.runs import ResolvedRun
 
 KEYS = ("run", "strategy", "region_size", "seed", "round_index")
 """The columns that every table begins with, by which they are joined."""
@@ -66,7 +67,7 @@ def load_study(storage: str, name: str) -> StudyFrames:
     """
     store = Folder(storage, create=False)
     study = read_study(store, name)
-    picks = [_picks(store, result.config) for result in study.runs]
+    picks = [_picks(store, result.run) for result in study.runs]
     spent = {
         (frame["run"].iloc[0], int(index)): float(cost)
         for frame in picks
@@ -89,16 +90,17 @@ def load_study(storage: str, name: str) -> StudyFrames:
     )
 
 
-def _keys(config: RunConfig) -> dict[str, Any]:
-    values = (config.label, config.strategy.label, config.regions.size, config.seed)
+def _keys(run: ResolvedRun) -> dict[str, Any]:
+    config = run.config
+    values = (run.label, run.strategy, config.regions.size, config.seed)
     return dict(zip(KEYS, values, strict=False))
 
 
-def _picks(store: Folder, config: RunConfig) -> pd.DataFrame:
-    ledger = run_ledger(store, config)
+def _picks(store: Folder, run: ResolvedRun) -> pd.DataFrame:
+    ledger = run_ledger(store, run)
     if ledger is None:
         return pd.DataFrame(columns=[*KEYS, "order", "region_id", "cost"])
     frame = ledger.to_pandas().rename(columns={"round": "round_index"})
-    for column, (key, value) in enumerate(_keys(config).items()):
+    for column, (key, value) in enumerate(_keys(run).items()):
         frame.insert(column, key, value)
     return frame

@@ -11,9 +11,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raylab.data.base import SegmentationDataset
 from raylab.files import Folder
-from raylab.pool import open_regions
+from raylab.pool import known_regions
 from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.study_data import Study
 
@@ -30,16 +29,16 @@ def whole_box(image_index: int, region_id: int, box: Box) -> None:
     """A rectangular region is its box."""
 
 
-def region_shape(store: Folder, study: Study, dataset: SegmentationDataset) -> Inside:
+def region_shape(store: Folder, study: Study) -> Inside:
     """How the regions of a study's first region size fill their boxes.
 
     Raises:
         StoreError: the superpixels of the study are not in the store.
     """
-    run = next(run.config for run in study.runs if run.config.regions.size == study.region_sizes[0])
-    if run.regions.shape == "grid":
+    run = next(run.run for run in study.runs if run.config.regions.size == study.region_sizes[0])
+    if run.config.regions.shape == "grid":
         return whole_box
-    regions = open_regions(run, dataset, store, build=False)
+    regions = known_regions(run, store)
 
     def inside(image_index: int, region_id: int, box: Box) -> NDArray[np.bool_]:
         top, left, height, width = box
@@ -142,12 +141,12 @@ def label_histogram(store: Folder, study: Study, most_images: int = MOST_IMAGES)
     Raises:
         DataError: the data set is not there, or is another one than the study ran on.
     """
-    configs = [run.config for run in study.runs if run.points and run.config.regions.size == study.region_sizes[0]]
-    ledgers = [ledger for config in configs if (ledger := run_ledger(store, config)) is not None]
+    chosen_runs = [run.run for run in study.runs if run.points and run.config.regions.size == study.region_sizes[0]]
+    ledgers = [ledger for run in chosen_runs if (ledger := run_ledger(store, run)) is not None]
     if not ledgers:
         return None
     dataset = open_data(study)
-    inside = region_shape(store, study, dataset)
+    inside = region_shape(store, study)
     names = dataset.image_names("train")
     chosen = np.unique(np.linspace(0, len(names) - 1, min(most_images, len(names))).round().astype(int))
     counts = [np.zeros((1 + max(ledger["round"].to_pylist()), len(dataset.classes)), np.int64) for ledger in ledgers]
@@ -158,8 +157,8 @@ def label_histogram(store: Folder, study: Study, most_images: int = MOST_IMAGES)
         for ledger, table in zip(ledgers, counts, strict=True):
             _count(table, mask, of_image(ledger, index, names[index]), inside)
     runs = tuple(
-        RunLabels(config.strategy.label, config.seed, _budgets(ledger), table.cumsum(axis=0))
-        for config, ledger, table in zip(configs, ledgers, counts, strict=True)
+        RunLabels(run.strategy, run.config.seed, _budgets(ledger), table.cumsum(axis=0))
+        for run, ledger, table in zip(chosen_runs, ledgers, counts, strict=True)
     )
     return LabelHistogram(dataset.classes.names, runs, pool, len(chosen), len(names))
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from raylab.config import RunConfig
 from raylab.data import SegmentationDataset, open_dataset
 from raylab.errors import DataError, RaylabError
 from raylab.files import Folder
 from raylab.report.study_data import Study
-from raylab.runs import RunStore
+from raylab.runs import ResolvedRun, RunStore
 
 
-def run_ledger(store: Folder, run: RunConfig) -> pa.Table | None:
+def run_ledger(store: Folder, run: ResolvedRun) -> pa.Table | None:
     """All picks a run has committed, or None where it has not begun."""
     run_store = RunStore(store, run)
-    total = len(run.budget.rounds) + 1
+    total = len(run.config.budget.rounds) + 1
     done = next((t for t in range(total) if run_store.round(t).record("select") is None), total)
     return run_store.ledger(done) if done else None
 

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from raylab.config import RunConfig
 from raylab.data import SegmentationDataset
 from raylab.files import Folder
 from raylab.report.labels import Inside, region_shape
 from raylab.report.ledgers import of_image, open_data, run_ledger
 from raylab.report.panels import Pixels, draw_regions, round_colours, scaled, sheet
 from raylab.report.study_data import Study
+from raylab.runs import ResolvedRun
 from raylab.selection.objective import TERMS
 
 NUMBERED = 12
@@ -115,18 +115,18 @@ def study_overlays(store: Folder, study: Study, k: int = 4) -> list[Overlay]:
     Raises:
         DataError: the data set is not there, or is another one than the study ran on.
     """
-    first = [r.config for r in study.runs if r.config.seed == study.config.seeds[0]]
-    runs = [run for run in first if run.regions.size == study.region_sizes[0]]
+    first = [r.run for r in study.runs if r.config.seed == study.config.seeds[0]]
+    runs = [run for run in first if run.config.regions.size == study.region_sizes[0]]
     found = [(run, ledger) for run in runs if (ledger := run_ledger(store, run)) is not None]
     if not found:
         return []
     dataset = open_data(study)
-    inside = region_shape(store, study, dataset)
+    inside = region_shape(store, study)
     return [_overlay(dataset, found, index, inside) for index in busiest_images([ledger for _, ledger in found], k)]
 
 
 def _overlay(
-    dataset: SegmentationDataset, found: Sequence[tuple[RunConfig, pa.Table]], index: int, inside: Inside
+    dataset: SegmentationDataset, found: Sequence[tuple[ResolvedRun, pa.Table]], index: int, inside: Inside
 ) -> Overlay:
     names = dataset.image_names("train")
     # A pool that has shrunk has no such image: no name will be the ledger's.
@@ -142,8 +142,8 @@ def _overlay(
     )
 
 
-def _panel(run: RunConfig, image: Pixels, picks: pa.Table, inside: Inside) -> Panel:
-    total = len(run.budget.rounds) + 1
+def _panel(run: ResolvedRun, image: Pixels, picks: pa.Table, inside: Inside) -> Panel:
+    total = len(run.config.budget.rounds) + 1
     palette, t = round_colours(total), picks["round"].to_numpy()
     first = _first_picks(run, picks)
     numbers = {pick.region_id: pick.number for pick in first}
@@ -152,11 +152,11 @@ def _panel(run: RunConfig, image: Pixels, picks: pa.Table, inside: Inside) -> Pa
         until = picks.filter(pa.array(t <= current))
         rounds.append(draw_regions(image, until, palette, numbers, current, inside))
     whole = draw_regions(image, picks, palette, numbers, inside=inside)
-    return Panel(run.strategy.label, int((t > 0).sum()), whole, tuple(rounds), first)
+    return Panel(run.strategy, int((t > 0).sum()), whole, tuple(rounds), first)
 
 
-def _first_picks(run: RunConfig, picks: pa.Table) -> tuple[NumberedPick, ...]:
-    acquisition = run.strategy.acquisition()
+def _first_picks(run: ResolvedRun, picks: pa.Table) -> tuple[NumberedPick, ...]:
+    acquisition = run.acquisition
     scored = acquisition.needs_uncertainty or acquisition.needs_features or bool(acquisition.spatial)
     has = dict(zip(TERMS, (scored, acquisition.uncertainty, acquisition.feature, acquisition.spatial), strict=True))
     rows = sorted((row for row in picks.to_pylist() if row["round"] > 0), key=lambda r: (r["round"], r["order"]))

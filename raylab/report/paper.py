@@ -117,7 +117,7 @@ def _ours(study: Study, quote: Quote) -> float | None:
     points = [
         point
         for run in study.runs
-        if run.config.strategy.label == quote.strategy
+        if run.strategy == quote.strategy
         for point in run.points
         if point.labelled_regions == quote.budget
     ]

@@ -182,7 +182,7 @@ def seed_summaries(study: Study) -> list[SeedSummary]:
         at_pixels = None if target is None else budget_to_reach(pixels, scores, target)
         # An area over fewer budgets than the others' would be another quantity.
         area = area_under_curve(budgets, scores) if run.finished else None
-        key = run.config.strategy.label, run.config.regions.size, run.config.seed
+        key = run.strategy, run.config.regions.size, run.config.seed
         rows.append(SeedSummary(*key, budget=at, pixels=at_pixels, area=area))
     return rows
 
@@ -238,7 +238,7 @@ def differences(study: Study) -> list[Difference]:
 
 
 def _is(run: RunResult, strategy: str, size: int) -> bool:
-    return run.config.strategy.label == strategy and run.config.regions.size == size
+    return run.strategy == strategy and run.config.regions.size == size
 
 
 def _scores(runs: Sequence[RunResult]) -> dict[int, dict[int, float]]:

@@ -13,8 +13,8 @@ import pandas as pd
 
 from raylab.config import RunConfig, StudyConfig
 from raylab.files import Folder
-from raylab.runs import RoundStore, RunStore
-from raylab.runs.studies import study_config, study_path
+from raylab.runs import ResolvedRun, RoundStore, RunStore, stored_study
+from raylab.runs.studies import study_path
 
 STAGES = ("train", "evaluate", "score", "select")
 MEASURED = ("budget", "labelled_regions", "labelled_percent", "annotated_images", "miou")
@@ -53,14 +53,24 @@ class RunResult:
     """One run, as far as it got.
 
     Attributes:
-        config: of the run.
+        run: that it is.
         points: one for every round that is trained and evaluated.
         data_fingerprint: of the data it ran on; None before it has begun.
     """
 
-    config: RunConfig
+    run: ResolvedRun
     points: tuple[Point, ...]
     data_fingerprint: str | None
+
+    @property
+    def strategy(self) -> str:
+        """The strategy as the study named it."""
+        return self.run.strategy
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.run.config
 
     @property
     def finished(self) -> bool:
@@ -146,7 +156,7 @@ class Study:
     @property
     def strategies(self) -> list[str]:
         """Labels in the order of the grid."""
-        return list(dict.fromkeys(run.config.strategy.label for run in self.runs))
+        return list(dict.fromkeys(run.strategy for run in self.runs))
 
     @property
     def region_sizes(self) -> list[int]:
@@ -157,7 +167,7 @@ class Study:
         """One a strategy and region size, those without a point left out."""
         groups: dict[tuple[str, int], list[RunResult]] = defaultdict(list)
         for run in self.runs:
-            groups[run.config.strategy.label, run.config.regions.size].append(run)
+            groups[run.strategy, run.config.regions.size].append(run)
         curves = [Curve(strategy, size, _merge(runs)) for (strategy, size), runs in groups.items()]
         return [curve for curve in curves if curve.points]
 
@@ -173,14 +183,14 @@ def read_study(store: Folder, name: str) -> Study:
         StoreError: there is no such study, its configuration is not readable by this raylab, or a committed file
             is damaged.
     """
-    config = study_config(store, name)
+    study = stored_study(store, name)
     folders = store.read_json(study_path(name)).get("supervised", [])
     found = [RoundStore(store, folder).record("train") for folder in folders]
     records = [record for record in found if record]
     return Study(
         name=name,
-        config=config,
-        runs=tuple(_read_run(store, run) for run in config.runs()),
+        config=study.config,
+        runs=tuple(_read_run(store, run) for run in study.runs),
         supervised=tuple(float(record["miou"]) for record in records),
         supervised_iou=_mean_iou([record["iou"] for record in records]),
     )
@@ -197,13 +207,13 @@ def points_frame(study: Study) -> pd.DataFrame:
     names = list(dict.fromkeys(name for run in study.runs for point in run.points for name in point.iou))
     rows = [
         {
-            **_run_key(run.config),
+            **_run_key(run.run),
             "round": point.round,
             **{name: getattr(point, name) for name in MEASURED},
             **{f"iou.{name}": point.iou.get(name) for name in names},
             **{f"seconds.{stage}": point.seconds.get(stage) for stage in STAGES},
             **{f"peak_memory_bytes.{stage}": point.peak_memory.get(stage) for stage in STAGES},
-            "run": run.config.label,
+            "run": run.run.label,
         }
         for run in study.runs
         for point in run.points
@@ -215,8 +225,8 @@ def points_frame(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
-def _run_key(run: RunConfig) -> dict[str, Any]:
-    return {"strategy": run.strategy.label, "region_size": run.regions.size, "seed": run.seed}
+def _run_key(run: ResolvedRun) -> dict[str, Any]:
+    return {"strategy": run.strategy, "region_size": run.config.regions.size, "seed": run.config.seed}
 
 
 def by_budget(study: Study) -> list[list[tuple[Curve, CurvePoint]]]:
@@ -228,17 +238,17 @@ def by_budget(study: Study) -> list[list[tuple[Curve, CurvePoint]]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def _read_run(store: Folder, config: RunConfig) -> RunResult:
-    run_store = RunStore(store, config)
+def _read_run(store: Folder, run: ResolvedRun) -> RunResult:
+    run_store = RunStore(store, run)
     points = []
-    for index in range(len(config.budget.rounds) + 1):
+    for index in range(len(run.config.budget.rounds) + 1):
         point = _read_point(run_store, index)
         if point is None:
             break
         points.append(point)
     path = f"{run_store.folder}/run.json"
     fingerprint = store.read_json(path)["data_fingerprint"] if store.exists(path) else None
-    return RunResult(config, tuple(points), fingerprint)
+    return RunResult(run, tuple(points), fingerprint)
 
 
 def _read_point(run_store: RunStore, index: int) -> Point | None:
@@ -248,7 +258,7 @@ def _read_point(run_store: RunStore, index: int) -> Point | None:
         return None
     records = {"train": train, "evaluate": train, "select": select}
     seconds = {"train": train["seconds_train"], "evaluate": train["seconds_evaluate"], "select": select["seconds"]}
-    acquisition = config.strategy.acquisition()
+    acquisition = run_store.run.acquisition
     # Round 0 is shared: its scores may be there for another strategy's sake.
     if (acquisition.needs_uncertainty or acquisition.needs_features) and (
         score := run_store.scores(index).record("score")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.config import RunConfig
 from raylab.errors import StoreError
 from raylab.files import Folder
 from raylab.regions import Regions
 from raylab.regions.table import regions_of
+from raylab.runs.identity import ResolvedRun
 from raylab.runs.rounds import REGIONS, RunStore
 from raylab.selection.files import select_by_table
 from raylab.selection.select import first_draw, interleave
@@ -51,10 +51,10 @@ class Replay:
 
 def replay_runs(
     store: Folder,
-    runs: Sequence[RunConfig],
+    runs: Sequence[ResolvedRun],
     t: int | None,
     say: Callable[[str], object],
-    open_regions: Callable[[RunConfig, Folder], Regions],
+    open_regions: Callable[[ResolvedRun, Folder], Regions],
 ) -> bool:
     """Compute the picks of past rounds again and compare them with the ledger.
 
@@ -73,14 +73,14 @@ def replay_runs(
         DataError: no region table carries the pool's regions, and the data set is not where the run had it.
     """
     replays = []
-    for config in runs:
-        run = RunStore(store, config)
-        rounds = range(len(config.budget.rounds) + 1) if t is None else [t]
+    for one in runs:
+        run = RunStore(store, one)
+        rounds = range(len(one.config.budget.rounds) + 1) if t is None else [t]
         if done := [index for index in rounds if run.round(index).record("select") is not None]:
             regions = regions_of_run(run, open_regions)
         for index in done:
             replays.append(replay_round(run, regions, index))
-            say(f"{config.label}  {replays[-1]}")
+            say(f"{one.label}  {replays[-1]}")
     if not replays:
         raise StoreError(f"{store.uri}: no run has selected {'a round' if t is None else f'round {t}'} yet")
     different = sum(replay.first_difference is not None for replay in replays)
@@ -105,7 +105,7 @@ def replay_round(run: RunStore, regions: Regions, t: int) -> Replay:
     asked, paid = int(record["asked"]), int(record["paid"])
     if t == 0:
         return Replay(t, ledger, first_draw(regions, min(asked, regions.n_regions), config.seed)[:paid])
-    acquisition, labelled = config.strategy.acquisition(), run.ledger(t)["region_id"].to_numpy()
+    acquisition, labelled = run.run.acquisition, run.ledger(t)["region_id"].to_numpy()
     path, table = run.scores(t - 1).path(REGIONS), None
     if acquisition.needs_uncertainty or acquisition.needs_features:
         table = run.store.read_table(path)
@@ -116,7 +116,7 @@ def replay_round(run: RunStore, regions: Regions, t: int) -> Replay:
     return Replay(t, ledger, picks.region_id[:paid])
 
 
-def regions_of_run(run: RunStore, open_regions: Callable[[RunConfig, Folder], Regions]) -> Regions:
+def regions_of_run(run: RunStore, open_regions: Callable[[ResolvedRun, Folder], Regions]) -> Regions:
     """The geometry of a run's pool, from a region table that carries it, else from the data set.
 
     Raises:
@@ -129,4 +129,4 @@ def regions_of_run(run: RunStore, open_regions: Callable[[RunConfig, Folder], Re
             return regions_of(run.store.read_table(path), path)
         except StoreError:
             pass  # scored before tables carried their regions
-    return open_regions(run.config, run.store)
+    return open_regions(run.run, run.store)

@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from raylab.config import RunConfig
 from raylab.errors import MismatchError, StoreError
 from raylab.files import Folder
+from raylab.runs.identity import ResolvedRun, default_facts, facts_of, round0_facts
 
 LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet"
+IDENTITY = "identity.json"
+"""Beside what several runs share: what it is made of."""
 STEPS = ("select", "train", "score")
 
 
@@ -82,6 +84,20 @@ class RoundStore:
         data = self.store.read_bytes(self.path(name))
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
+    def sha256(self, step: str, name: str) -> str:
+        """Hexadecimal SHA-256 of a file that a step committed.
+
+        Raises:
+            StoreError: the step is not done, or its manifest names no such file.
+        """
+        path = self.path(f"{step}.json")
+        try:
+            digest: str = self.store.read_json(path)["files"][name]["sha256"]
+        except (KeyError, TypeError):
+            uri = self.store.uri_of(path)
+            raise StoreError(f"{uri} names no file {name}; delete it to have it done again") from None
+        return digest
+
     def ledger(self) -> pa.Table:
         """The picks this round labelled."""
         return self.store.read_table(self.path(LEDGER))
@@ -90,15 +106,16 @@ class RoundStore:
 class RunStore:
     """Folders of one run: its own rounds, and round 0 that it shares with every strategy of its (data, N, seed)."""
 
-    def __init__(self, store: Folder, config: RunConfig) -> None:
+    def __init__(self, store: Folder, run: ResolvedRun) -> None:
         self.store = store
-        self.config = config
-        self.folder = f"runs/{config.label}"
+        self.run = run
+        self.config = run.config
+        self.folder = f"runs/{run.label}"
 
     def round(self, index: int) -> RoundStore:
         """The files of round `index`."""
         if index == 0:
-            return RoundStore(self.store, f"round0/{self.config.round0_identity()}")
+            return RoundStore(self.store, f"round0/{self.run.round0_identity}")
         return RoundStore(self.store, f"{self.folder}/round-{index:02d}")
 
     def scores(self, index: int) -> RoundStore:
@@ -108,18 +125,27 @@ class RunStore:
             return RoundStore(self.store, round_store.path(f"pca-{self.config.pca}"))
         return round_store
 
-    def open(self, data_fingerprint: str) -> None:
+    def open(self) -> None:
         """Write down what the run is, or check that it is the one that lies there.
-
-        Args:
-            data_fingerprint: of the data set; a run is not continued on other data.
 
         Raises:
             MismatchError: names the field that differs.
         """
-        round0 = {"data_fingerprint": data_fingerprint}
-        same_or_new(self.store, self.round(0).path("data.json"), round0)
-        same_or_new(self.store, f"{self.folder}/run.json", {"config": self.config.decisive(), **round0})
+        facts, defaults = facts_of(self.run), default_facts(self.config)
+        same_or_new(self.store, self.round(0).path(IDENTITY), round0_facts(facts), defaults)
+        same_or_new(self.store, f"{self.folder}/run.json", facts, defaults)
+
+    def start_sha256(self) -> str | None:
+        """SHA-256 of the weights that every round starts from; None where nothing has told it yet.
+
+        That of a file is known, that of the pre-trained model stands in its manifest, and weights that are asked for by
+        name must be those of round 0.
+        """
+        if folder := self.run.pretrained_folder:
+            return RoundStore(self.store, folder).sha256("train", MODEL)
+        if self.run.inputs.weights is not None:
+            return self.run.inputs.weights
+        return (self.round(0).record("train") or {}).get("weights_sha256")
 
     def ledger(self, rounds: int) -> pa.Table:
         """The picks of rounds 0 .. rounds - 1, in order."""
@@ -135,19 +161,39 @@ class RunStore:
         return next((i for i in range(total) if self.round(i).record("train") is None), total)
 
 
-def same_or_new(store: Folder, path: str, now: dict[str, Any]) -> None:
+def same_or_new(store: Folder, path: str, now: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Write down what something is made of, or check that it is what lies there.
 
+    Args:
+        store: of the results.
+        path: of the file that says it.
+        now: what it is made of, as plain JSON values.
+        defaults: what a field means that the file does not name, because there was no such field.
+
     Raises:
-        MismatchError: names the field that differs.
+        MismatchError: names the file, the field that differs, what it was and what it is.
     """
     if not store.exists(path):
         store.write_json(path, now)
-    elif field := first_difference(store.read_json(path), now):
+    elif field := first_difference(_completed(store.read_json(path), now, defaults), now):
         raise MismatchError(
             f"{store.uri_of(path)}: {field[0]} was {field[1]!r} when this began and is {field[2]!r} now; "
             "restore it, or choose another storage root"
         )
+
+
+def _completed(then: Any, now: dict[str, Any], defaults: dict[str, Any]) -> Any:
+    """What lies there, with the defaults of the fields that have come since."""
+    if not isinstance(then, dict):
+        return then
+    completed = dict(then)
+    for key, value in now.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            completed[key] = _completed(then.get(key, {}), value, default)
+        elif key in defaults:
+            completed.setdefault(key, default)
+    return completed
 
 
 def first_difference(then: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:

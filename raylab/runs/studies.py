@@ -1,12 +1,66 @@
-"""Where a study lies below the storage root."""
+"""A study with its runs resolved, and where it lies below the storage root.
+
+Its file keeps the configuration as it was given, what was read beside it and what each run was resolved to, so that
+status, report, replay and sync find the runs without data, weights or the strategy table of that day.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
 from pydantic import ValidationError
 
-from raylab.config import StudyConfig
-from raylab.errors import StoreError
+from raylab.acquisition import Acquisition
+from raylab.config import RunConfig, StudyConfig
+from raylab.errors import ConfigError, MismatchError, StoreError
 from raylab.files import Folder
+from raylab.runs.identity import Inputs, ResolvedRun, facts_of, resolve, supervised_folder
+from raylab.runs.rounds import first_difference
+
+_VARIES = ("regions", "budget", "strategy", "seed")
+"""Fields in which the runs of a study may differ."""
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study and what its runs are.
+
+    Attributes:
+        config: of the study, named.
+        shared: what all runs have in common, with the first seed: the bound and the pre-training start from it.
+        runs: in the order of the grid.
+    """
+
+    config: StudyConfig
+    shared: ResolvedRun
+    runs: tuple[ResolvedRun, ...]
+
+    @property
+    def name(self) -> str:
+        """Folder and MLflow parent run."""
+        return self.config.name
+
+    @property
+    def supervised_folder(self) -> str:
+        """Where the training on all masks lies that bounds the study's curves."""
+        return supervised_folder(self.shared, self.config.supervised_iterations)
+
+
+def resolve_study(config: StudyConfig, inputs: Inputs) -> ResolvedStudy:
+    """Say what the runs of a study are; a study without a name gets that of its one run.
+
+    Args:
+        config: of the study.
+        inputs: what its runs read.
+
+    Raises:
+        ConfigError: a strategy is unknown or named twice.
+    """
+    runs = tuple(resolve(run, inputs) for run in config.runs())
+    shared = resolve(config.run.model_copy(update={"seed": config.seeds[0]}), inputs)
+    return ResolvedStudy(config.model_copy(update={"name": config.name or runs[0].label}), shared, runs)
 
 
 def study_folder(name: str) -> str:
@@ -15,7 +69,7 @@ def study_folder(name: str) -> str:
 
 
 def study_path(name: str) -> str:
-    """The study's configuration and the folders of its trainings on all masks."""
+    """The study's configuration, what its runs were resolved to and the folders of its trainings on all masks."""
     return f"{study_folder(name)}/study.json"
 
 
@@ -24,15 +78,39 @@ def report_folder(name: str) -> str:
     return f"{study_folder(name)}/report"
 
 
-def study_config(store: Folder, name: str) -> StudyConfig:
-    """The configuration of a study that was begun.
+def begin_study(store: Folder, study: ResolvedStudy) -> None:
+    """Write a study down, or check that what lies under its name is the same; it may have other runs than it had.
+
+    Args:
+        store: of the results.
+        study: that begins or goes on.
+
+    Raises:
+        MismatchError: what its runs share, or the numbers of one of its strategies, was something else; it names the
+            file, the field, what it was and what it is.
+        StoreError: what lies there cannot be read.
+    """
+    path = study_path(study.name)
+    if store.exists(path):
+        then = stored_study(store, study.name)
+        if found := next(_differences(then, study), None):
+            field, old, new = found
+            raise MismatchError(
+                f"{store.uri_of(path)}: {field} was {old!r} when the study {study.name!r} began and is {new!r} now; "
+                "restore it, or give the study another name"
+            )
+    store.write_json(path, _to_json(study))
+
+
+def stored_study(store: Folder, name: str) -> ResolvedStudy:
+    """A study that was begun, as it was resolved then.
 
     Args:
         store: of the results.
         name: of the study.
 
     Raises:
-        StoreError: there is no such study, or its configuration is not readable by this raylab.
+        StoreError: there is no such study, or its file is not readable by this raylab.
     """
     path = study_path(name)
     if not store.exists(path):
@@ -40,10 +118,68 @@ def study_config(store: Folder, name: str) -> StudyConfig:
         known = f"studies there: {', '.join(there)}" if there else "no study lies under this storage root"
         raise StoreError(f"{store.uri_of(path)} is missing; {known}")
     try:
-        return StudyConfig(**store.read_json(path)["config"])
-    except (ValidationError, KeyError, TypeError) as error:
-        reason = str(error).replace("\n", " ")
+        return _from_json(store.read_json(path))
+    except (ValidationError, ConfigError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
         raise StoreError(
             f"{store.uri_of(path)} is no study of this version of raylab ({reason}); choose another name or "
             "storage root"
         ) from None
+
+
+def _differences(then: ResolvedStudy, now: ResolvedStudy) -> Iterator[tuple[str, Any, Any]]:
+    """(Field, old, new) of what may not change, with the shared fields first."""
+    varies = ("acquisition", "pca", "seed")
+    old, new = ({k: v for k, v in facts_of(study.shared).items() if k not in varies} for study in (then, now))
+    if found := first_difference(old, new):
+        yield f"run.{found[0]}", *found[1:]
+    rows = dict(_by_text(then))
+    for (text, size), run in _by_text(now):
+        if other := rows.get((text, size)):
+            old, new = ({key: facts_of(one)[key] for key in ("acquisition", "pca")} for one in (other, run))
+            if found := first_difference(old, new):
+                yield f"strategies.{text}.{found[0]}", *found[1:]
+
+
+def _by_text(study: ResolvedStudy) -> Iterator[tuple[tuple[str, int], ResolvedRun]]:
+    """Runs by the text of their strategy and N. A label would not do: it is the shortest text of the numbers."""
+    each = len(study.runs) // len(study.config.strategies)
+    for index, run in enumerate(study.runs):
+        yield (study.config.strategies[index // each], run.config.regions.size), run
+
+
+def _to_json(study: ResolvedStudy) -> dict[str, Any]:
+    return {
+        "config": study.config.model_dump(mode="json"),
+        "inputs": asdict(study.shared.inputs),
+        "shared": _run_to_json(study.shared),
+        "runs": [_run_to_json(run) for run in study.runs],
+        "supervised": [study.supervised_folder] if study.config.supervised else [],
+    }
+
+
+def _run_to_json(run: ResolvedRun) -> dict[str, Any]:
+    return {
+        "label": run.label,
+        "round0_identity": run.round0_identity,
+        "pretrained_folder": run.pretrained_folder,
+        "acquisition": facts_of(run)["acquisition"],
+        "config": run.config.model_dump(mode="json", include=set(_VARIES)),
+    }
+
+
+def _from_json(value: dict[str, Any]) -> ResolvedStudy:
+    config, inputs = StudyConfig(**value["config"]), Inputs(**value["inputs"])
+    shared, *runs = (_run_from_json(one, config.run, inputs) for one in (value["shared"], *value["runs"]))
+    return ResolvedStudy(config, shared, tuple(runs))
+
+
+def _run_from_json(value: dict[str, Any], shared: RunConfig, inputs: Inputs) -> ResolvedRun:
+    return ResolvedRun(
+        config=RunConfig.model_validate({**shared.model_dump(), **value["config"]}),
+        acquisition=Acquisition(**value["acquisition"]),
+        inputs=inputs,
+        label=value["label"],
+        round0_identity=value["round0_identity"],
+        pretrained_folder=value["pretrained_folder"],
+    )

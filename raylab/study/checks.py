@@ -23,7 +23,7 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
         gpus: likewise.
 
     Returns:
-        Where the weights come from that every round starts from.
+        Where the weights come from that every round starts from, and their SHA-256.
 
     Raises:
         DataError: the data set's folder is not as it must be.
@@ -47,7 +47,8 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
             raise ConfigError(_of_pretraining(str(error))) from None
     if cpus is not None:
         check_resources(config.run.compute, cpus, gpus or 0)
-    return build_model(config.run.model, len(dataset.classes), seed=0).weights_source
+    model = build_model(config.run.model, len(dataset.classes), seed=0)
+    return f"{model.weights_source}, sha256 {model.weights_sha256}" if model.weights_sha256 else model.weights_source
 
 
 def _of_pretraining(message: str) -> str:
@@ -63,11 +64,13 @@ def check_grid(config: StudyConfig) -> None:
     Raises:
         ConfigError: the name, a strategy or a number cannot work.
     """
-    if not config.name.strip(".") or set(config.name) & {"/", "\\"}:
+    runs = config.runs()
+    takes_the_name_of_its_run = not config.name and len(runs) == 1
+    if not (config.name.strip(".") or takes_the_name_of_its_run) or set(config.name) & {"/", "\\"}:
         raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
     dataset_row(config.run.data)
     model_builder(config.run.model)
-    _check_maps(config.run, config.runs())
+    _check_maps(config.run, runs)
     compute, training = config.run.compute, config.run.training
     if training.batch_size < max(2, compute.workers):
         raise ConfigError(

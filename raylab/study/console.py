@@ -41,3 +41,25 @@ class Console:
             return f"{event.stage} {event.note}".rstrip()
         counts = f"{event.done:,}/{event.total:,}" if event.total > 1 else ""
         return f"round {event.round_index}  {event.stage:<9} {counts:>17}  {event.note}".rstrip()
+
+
+class SlowReading:
+    """A `Progress` of reading a data set: a line every ten seconds, none where it takes no such time.
+
+    Args:
+        name: of the data set.
+        say: takes a line.
+    """
+
+    round_index = 0
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self.name = name
+        self.say = say
+        self.last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """See `raylab.progress.Progress`."""
+        if (now := time.monotonic()) - self.last >= _EVERY:
+            self.last = now
+            self.say(f"data: {done:,} of {total:,} files of {self.name} read, once, to know them again")

@@ -15,15 +15,16 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from raylab.backends.resource_pool import ResourcePool, start
 from raylab.config import StudyConfig
-from raylab.errors import MismatchError, RaylabError
+from raylab.config.load import absolute_paths
+from raylab.errors import RaylabError
 from raylab.files import Folder
-from raylab.runs import RunStore
-from raylab.runs.rounds import first_difference
-from raylab.runs.studies import study_config, study_folder, study_path
+from raylab.runs import ResolvedStudy, RunStore, resolve_study
+from raylab.runs.inputs import read_inputs
+from raylab.runs.studies import begin_study, study_folder
 from raylab.study.checks import check_resources, check_study
-from raylab.study.console import Console
+from raylab.study.console import Console, SlowReading
 from raylab.study.events import ProgressCollector
-from raylab.study.grid import Grid, supervised_folder
+from raylab.study.grid import Grid
 from raylab.study.task import Task
 from raylab.tracking import MlflowUploader, tracking_for
 
@@ -62,15 +63,39 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
         The uploader, for the reports' pictures.
 
     Raises:
-        RaylabError: a mistake found before anything was started (see `check_study`), or `RunFailedError`, once all
+        RaylabError: a mistake found before anything was started (see `begin_studies`), or `RunFailedError`, once all
             that could be done is done.
     """
+    return run_begun(begin_studies(configs, say), say)
+
+
+def begin_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = print) -> list[ResolvedStudy]:
+    """Find every mistake that can be found now, read what runs read, and write down what the studies' runs are.
+
+    Args:
+        configs: of the studies; one storage root for all.
+        say: takes a line for the person who waits.
+
+    Raises:
+        RaylabError: as `check_study`; or a `MismatchError` where another study lies under the name.
+    """
+    configs = [absolute_paths(config) for config in configs]
     for line in dict.fromkeys(f"weights: {check_study(config)}" for config in configs):
         say(line)
-    first = configs[0].run
-    store = Folder(first.storage)
-    for config in configs:
-        _open_study(store, config)
+    store = Folder(configs[0].run.storage)
+    studies = [
+        resolve_study(config, read_inputs(config.run, store, SlowReading(config.run.data.name, say)))
+        for config in configs
+    ]
+    for study in studies:
+        begin_study(store, study)
+    return studies
+
+
+def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:
+    """`run_studies` of what `begin_studies` gave."""
+    configs = [study.config for study in studies]
+    first, store = configs[0].run, Folder(configs[0].run.storage)
     uploader = MlflowUploader(tracking_for(first.tracking, store), first.experiment, say)
     started = start_ray()
     try:
@@ -78,7 +103,7 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
         for config in configs:
             check_resources(config.run.compute, cpus, gpus)
-        _Driver(configs, store, uploader, cpus, gpus, say).run()
+        _Driver(studies, store, uploader, cpus, gpus, say).run()
         return uploader
     finally:
         if started:
@@ -104,38 +129,21 @@ def start_ray() -> bool:
     return True
 
 
-def _open_study(store: Folder, config: StudyConfig) -> None:
-    path = study_path(config.name)
-    now = {
-        "config": config.model_dump(mode="json"),
-        "supervised": [supervised_folder(config)] if config.supervised else [],
-    }
-    if store.exists(path):
-        then = study_config(store, config.name)
-        # A study may grow by strategies, seeds and sizes; what all of its runs share may not change.
-        if field := first_difference(then.run.decisive(), config.run.decisive()):
-            raise MismatchError(
-                f"{store.uri_of(path)}: run.{field[0]} was {field[1]!r} when the study {config.name!r} began and is "
-                f"{field[2]!r} now; restore it, or give the study another name"
-            )
-    store.write_json(path, now)
-
-
 class _Driver:
     def __init__(
         self,
-        configs: Sequence[StudyConfig],
+        studies: Sequence[ResolvedStudy],
         store: Folder,
         uploader: MlflowUploader,
         cpus: float,
         gpus: float,
         say: Callable[[str], None],
     ) -> None:
-        self.configs = configs
+        self.studies = studies
         self.store = store
         self.uploader = uploader
-        self.grid = Grid(configs)
-        computes = [config.run.compute for config in configs]
+        self.grid = Grid(studies)
+        computes = [study.config.run.compute for study in studies]
         self.use_gpu = any(compute.device != "cpu" for compute in computes) and gpus > 0
         self.resource_pool = start(ResourcePool, cpus, gpus)
         self.collector = start(ProgressCollector)
@@ -144,13 +152,13 @@ class _Driver:
         fit = cpus / max(max(c.training_cpus, c.scoring_cpus) for c in computes)
         if self.use_gpu:
             fit = min(fit, gpus / max(max(c.workers, c.scorers, 1) for c in computes))
-        self.concurrent = configs[0].concurrent_runs or max(1, int(fit))
+        self.concurrent = studies[0].config.concurrent_runs or max(1, int(fit))
 
     def run(self) -> None:
         self._sync()
         try:
-            for place in range(len(self.grid.phases(set()))):
-                if tasks := self.grid.phases(set(self.failures))[place]:
+            for phase in range(len(self.grid.phases(set()))):
+                if tasks := self.grid.phases(set(self.failures))[phase]:
                     self._phase(tasks)
         finally:
             self._sync()
@@ -162,8 +170,8 @@ class _Driver:
             raise RunFailedError(lines, self.uploader)
 
     def _sync(self) -> None:
-        for config in self.configs:
-            self.uploader.sync(self.store, config.name, config.runs())
+        for study in self.studies:
+            self.uploader.sync(self.store, study.name, list(study.runs))
 
     def _phase(self, tasks: list[str]) -> None:
         stop = threading.Event()
@@ -186,7 +194,7 @@ class _Driver:
 
     def _tune(self, tasks: list[str]) -> tune.ResultGrid:
         task = Task(self.grid, self.store, self.resource_pool, self.collector, self.use_gpu)
-        folder = study_folder(self.configs[0].name)
+        folder = study_folder(self.studies[0].name)
         with tempfile.TemporaryDirectory() as scratch:
             # Trials keep nothing with Tune: a run goes on from what it committed to the store.
             tuner = tune.Tuner(

@@ -16,7 +16,8 @@ from raylab.data import dataset_row, open_dataset
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
-from raylab.runs import RoundStore, RunStore
+from raylab.runs import Inputs, ResolvedRun, RoundStore, RunStore, resolve_study
+from raylab.runs.inputs import read_inputs
 from raylab.study.checks import check_grid, check_study
 from raylab.study.grid import Grid
 from raylab.training.job import training_job
@@ -138,7 +139,7 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         if not pools[config.run.data.key].nominal:
             check_study(config)
     store = Folder(configs[0].run.storage, create=False)
-    grid = Grid(configs)
+    grid = Grid([resolve_study(config, _inputs(config.run, store, pools[config.run.data.key])) for config in configs])
     trainings = list(_trainings(grid, store, pools))
     needed, hours, seconds, done, remaining, disk = Counter[str](), 0.0, list[float](), 0, 0, 0
     for one in trainings:
@@ -180,6 +181,12 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
     )
 
 
+def _inputs(run: RunConfig, store: Folder, pool: Pool) -> Inputs:
+    """What runs read; where nothing lies under the root, or the data is not there, nothing of it is done."""
+    begun = any(store.list(folder) for folder in ("round0", "supervised", "pretrained"))
+    return read_inputs(run, store) if begun and not pool.nominal else Inputs.unread(run)
+
+
 def _pool(data: DataConfig) -> Pool:
     row = dataset_row(data)
     if row.nominal and row.classes and data.root is None and (images := row.nominal.train_images.get(data.train_list)):
@@ -208,28 +215,29 @@ def _count(config: StudyConfig) -> int:
 
 def _trainings(grid: Grid, store: Folder, pools: dict[str, Pool]) -> Iterator[Training]:
     for folder, run in grid.pretrainings.items():
-        other = run.model_copy(update={"data": run.pretraining.data})
+        other = run.config.model_copy(update={"data": run.config.pretraining.data})
         pools.setdefault(other.data.key, _pool(other.data))
-        yield Training(RoundStore(store, folder), other, run.pretraining.iterations, 0, 0)
-    for folder, config in grid.supervised.items():
+        yield Training(RoundStore(store, folder), other, other.pretraining.iterations, 0, 0)
+    for folder, study in grid.supervised.items():
+        config = study.config
         pool = pools[config.run.data.key]
         regions = RegionGrid(pool.sizes, config.run.regions.size)
         job = training_job(config.run, regions, pool.n_classes, None, config.supervised_iterations)
         yield Training(RoundStore(store, folder), config.run, job.iterations, 0, 0)
     for run in grid.runs.values():
         first = any(run is other for other in grid.firsts.values())
-        for t in range(0 if first else 1, len(run.budget.rounds) + 1):
-            yield from _round(grid, store, pools[run.data.key], run, t)
+        for t in range(0 if first else 1, len(run.config.budget.rounds) + 1):
+            yield from _round(grid, store, pools[run.config.data.key], run, t)
 
 
-def _round(grid: Grid, store: Folder, pool: Pool, run: RunConfig, t: int) -> Iterator[Training]:
+def _round(grid: Grid, store: Folder, pool: Pool, run: ResolvedRun, t: int) -> Iterator[Training]:
     images = len(pool.sizes)
-    last = t == len(run.budget.rounds)
-    row = 0 if last else _row_bytes(run, grid.sharing(run) if t == 0 else [run])
-    folder, iterations = RunStore(store, run).round(t), _most_iterations(run, images, t)
-    for member in range(run.training.ensemble):
+    last = t == len(run.config.budget.rounds)
+    row = 0 if last else _row_bytes(grid.sharing(run) if t == 0 else [run])
+    folder, iterations = RunStore(store, run).round(t), _most_iterations(run.config, images, t)
+    for member in range(run.config.training.ensemble):
         scored = bool(row) and member == 0
-        yield Training(folder, run, iterations, images * scored, row * scored)
+        yield Training(folder, run.config, iterations, images * scored, row * scored)
 
 
 def _most_iterations(run: RunConfig, n_images: int, t: int) -> int:
@@ -242,12 +250,12 @@ def _most_iterations(run: RunConfig, n_images: int, t: int) -> int:
     return int(np.ceil(run.training.epochs * images / run.training.batch_size))
 
 
-def _row_bytes(run: RunConfig, sharing: Sequence[RunConfig]) -> int:
+def _row_bytes(sharing: Sequence[ResolvedRun]) -> int:
     """Bytes of a region's rows, as the strategies that share the tables need them; 0 where none does."""
-    total = 0
-    for pca in {other.pca for other in sharing}:
-        needs = [other.strategy.acquisition() for other in sharing if other.pca == pca]
-        features = min(pca or run.model.channels, run.model.channels) * any(a.needs_features for a in needs)
+    total, channels = 0, sharing[0].config.model.channels
+    for pca in {other.config.pca for other in sharing}:
+        needs = [other.acquisition for other in sharing if other.config.pca == pca]
+        features = min(pca or channels, channels) * any(a.needs_features for a in needs)
         columns = {name for a in needs for name in a.maps}
         total += 8 + 4 * len(columns) + 4 * features if columns or features else 0
     return total

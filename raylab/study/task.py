@@ -12,7 +12,6 @@ import numpy as np
 import ray
 
 from raylab.backends.ray import RayBackend
-from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.errors import RaylabError
 from raylab.files import Folder
@@ -20,8 +19,9 @@ from raylab.loop import Loop, commit_training, labelled_share, pretrained_model
 from raylab.plugins import load
 from raylab.pool import pool_regions
 from raylab.regions import RegionGrid
-from raylab.runs import RoundStore
-from raylab.runs.rounds import same_or_new
+from raylab.runs import ResolvedRun, RoundStore, RunStore
+from raylab.runs.identity import default_facts, facts_of, pretraining_facts, supervised_facts
+from raylab.runs.rounds import IDENTITY, same_or_new
 from raylab.study.events import CollectedProgress, ProgressEvent
 from raylab.study.grid import Grid
 from raylab.training.job import TrainingJob, training_job
@@ -75,7 +75,7 @@ class Task:
             else:
                 loop.run()
 
-    def _loop(self, run: RunConfig, task: str, progress: CollectedProgress) -> Loop:
+    def _loop(self, run: ResolvedRun, task: str, progress: CollectedProgress) -> Loop:
         return Loop(run, self.store, RayBackend(run, self.store, self.resource_pool, task, self.use_gpu), progress)
 
     def _first_round(self, loop: Loop, task: str, progress: CollectedProgress) -> None:
@@ -83,41 +83,50 @@ class Task:
         loop.train(0)
         if not loop.config.budget.rounds:
             return
-        sharing = self.grid.sharing(loop.config)
-        for pca in sorted({other.pca for other in sharing}):
-            alike = [other for other in sharing if other.pca == pca]
-            needs = [other.strategy.acquisition() for other in alike]
+        sharing = self.grid.sharing(loop.run_store.run)
+        for pca in sorted({other.config.pca for other in sharing}):
+            alike = [other for other in sharing if other.config.pca == pca]
+            needs = [other.acquisition for other in alike]
             maps = sorted({name for a in needs for name in a.maps})
             scorer = self._loop(alike[0], task, progress)
             scorer.score(0, maps, any(a.needs_features for a in needs))
 
     def _supervised(self, folder: str, progress: CollectedProgress) -> None:
-        config = self.grid.supervised[folder]
-        run = config.run.model_copy(update={"seed": config.seeds[0]})
-        dataset = open_dataset(run.data)
+        study = self.grid.supervised[folder]
+        run = study.shared
+        same_or_new(self.store, f"{folder}/{IDENTITY}", supervised_facts(facts_of(run)), default_facts(run.config))
+        dataset = open_dataset(run.config.data)
         regions = pool_regions(run, dataset, self.store, progress)
-        start = pretrained_model(run, self.store)
-        job = training_job(run, regions, len(dataset.classes), None, config.supervised_iterations, start)
+        start, start_sha256 = pretrained_model(run, self.store), RunStore(self.store, run).start_sha256()
+        job = training_job(run.config, regions, len(dataset.classes), None, study.config.supervised_iterations, start)
         everything = labelled_share(regions, np.arange(regions.n_regions))
-        self._train_alone(folder, run, job, progress, everything)
+        self._train_alone(folder, run, job, progress, start_sha256, everything)
 
     def _pretraining(self, folder: str, progress: CollectedProgress) -> None:
         run = self.grid.pretrainings[folder]
+        same_or_new(self.store, f"{folder}/{IDENTITY}", pretraining_facts(facts_of(run)), default_facts(run.config))
         # The same for all seeds, as its folder is.
-        run = run.model_copy(update={"data": run.pretraining.data, "seed": 0})
-        dataset = open_dataset(run.data)
-        same_or_new(self.store, f"{folder}/data.json", {"data_fingerprint": dataset.fingerprint()})
+        config = run.config.model_copy(update={"data": run.config.pretraining.data, "seed": 0})
+        dataset = open_dataset(config.data)
         regions = RegionGrid(dataset.image_sizes("train"), 1)
-        job = training_job(run, regions, len(dataset.classes), None, run.pretraining.iterations)
-        self._train_alone(folder, run, job, progress, {})
+        job = training_job(config, regions, len(dataset.classes), None, config.pretraining.iterations)
+        run = dataclasses.replace(run, config=config)
+        self._train_alone(folder, run, job, progress, run.inputs.weights, {})
 
     def _train_alone(
-        self, folder: str, run: RunConfig, job: TrainingJob, progress: CollectedProgress, budget: dict[str, Any]
+        self,
+        folder: str,
+        run: ResolvedRun,
+        job: TrainingJob,
+        progress: CollectedProgress,
+        start_sha256: str | None,
+        budget: dict[str, Any],
     ) -> None:
         """A training that no selection precedes; its ensemble has one member."""
         job = dataclasses.replace(job, training=job.training.model_copy(update={"ensemble": 1}))
         backend = RayBackend(run, self.store, self.resource_pool, folder, self.use_gpu)
-        commit_training(RoundStore(self.store, folder), job, open_dataset(run.data), backend, progress, budget)
+        dataset = open_dataset(run.config.data)
+        commit_training(RoundStore(self.store, folder), job, dataset, backend, progress, start_sha256, budget)
 
     def _post(self, event: ProgressEvent) -> None:
         ray.get(self.collector.post.remote(event))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from raylab.config import StudyConfig
 from raylab.errors import StoreError, TrackingError
 from raylab.files import Folder
+from raylab.runs import ResolvedStudy
 from raylab.tracking.address import hidden, tracking_for, ui_command
 from raylab.tracking.client import Client, reason
 from raylab.tracking.sync import MlflowSync
@@ -14,7 +14,7 @@ from raylab.tracking.sync import MlflowSync
 
 def catch_up(
     store: Folder,
-    configs: Sequence[StudyConfig],
+    studies: Sequence[ResolvedStudy],
     tracking: str | None = None,
     experiment: str | None = None,
     say: Callable[[str], None] = print,
@@ -23,7 +23,7 @@ def catch_up(
 
     Args:
         store: of the results.
-        configs: of the studies.
+        studies: with their runs.
         tracking: address; when not given, that of each study (see `tracking_for`).
         experiment: name; when not given, that of each study.
         say: takes a line for the person who waits.
@@ -34,11 +34,12 @@ def catch_up(
     """
     clients: dict[tuple[str, str], Client] = {}
     problems = []
-    for config in configs:
-        place = tracking_for(tracking or config.run.tracking, store), experiment or config.run.experiment
-        if place not in clients:
-            clients[place] = Client(*place)
-        if problem := _send(clients[place], store, config, say):
+    for study in studies:
+        shared = study.config.run
+        address = tracking_for(tracking or shared.tracking, store), experiment or shared.experiment
+        if address not in clients:
+            clients[address] = Client(*address)
+        if problem := _send(clients[address], store, study, say):
             problems.append(problem)
     for uri in dict.fromkeys(uri for uri, _ in clients):
         say(f"MLflow:  {ui_command(uri)}")
@@ -46,11 +47,11 @@ def catch_up(
         raise StoreError("\n".join(problems))
 
 
-def _send(client: Client, store: Folder, config: StudyConfig, say: Callable[[str], None]) -> str:
+def _send(client: Client, store: Folder, study: ResolvedStudy, say: Callable[[str], None]) -> str:
     """Send a study and say what; a problem of its files is returned."""
     points, files, problem = client.points, client.files, ""
     try:
-        MlflowSync(client).send(store, config.name, config.runs(), report=True)
+        MlflowSync(client).send(store, study.name, list(study.runs), report=True)
     except StoreError as error:
         problem = str(error)
     except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own
@@ -60,5 +61,5 @@ def _send(client: Client, store: Folder, config: StudyConfig, say: Callable[[str
         ) from None
     points, files = client.points - points, client.files - files
     sent = f"{points:,} values and {files:,} files sent" if points or files else "nothing new"
-    say(f"{config.name}: {len(config.runs())} runs, {sent}")
+    say(f"{study.name}: {len(study.runs)} runs, {sent}")
     return problem

@@ -16,9 +16,8 @@ from typing import Any
 import yaml
 
 import raylab
-from raylab.config import RunConfig
 from raylab.files import Folder
-from raylab.runs import RoundStore, RunStore
+from raylab.runs import ResolvedRun, RoundStore, RunStore
 from raylab.runs.studies import study_path
 
 LONGEST_PARAM = 6000
@@ -88,12 +87,11 @@ def common_tags() -> dict[str, str]:
     return {**names, "mlflow.source.type": "LOCAL", **code_tags()}
 
 
-def run_child(store: Folder, run: RunConfig) -> Child:
+def run_child(store: Folder, run: ResolvedRun) -> Child:
     """A run of the study."""
     run_store = RunStore(store, run)
-    acquisition = run.strategy.acquisition()
-    dump = run.model_dump(mode="json")
-    tags = {"raylab.kind": "run", "raylab.identity": run.identity(), "raylab.round0_identity": run.round0_identity()}
+    dump = run.config.model_dump(mode="json")
+    tags = {"raylab.kind": "run", "raylab.identity": run.identity, "raylab.round0_identity": run.round0_identity}
     path = f"{run_store.folder}/run.json"
     if store.exists(path):
         tags["data_fingerprint"] = store.read_json(path)["data_fingerprint"]
@@ -105,9 +103,9 @@ def run_child(store: Folder, run: RunConfig) -> Child:
             "config.json": json.dumps(dump, indent=1).encode(),
             "config.yaml": yaml.safe_dump(dump, sort_keys=False).encode(),
         },
-        rounds=[run_store.round(t) for t in range(len(run.budget.rounds) + 1)],
+        rounds=[run_store.round(t) for t in range(len(run.config.budget.rounds) + 1)],
         scores=run_store.scores(0),
-        needs_scores=acquisition.needs_uncertainty or acquisition.needs_features,
+        needs_scores=run.acquisition.needs_uncertainty or run.acquisition.needs_features,
         run_store=run_store,
     )
 

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raylab.config import RunConfig
 from raylab.errors import StoreError
 from raylab.files import Folder
+from raylab.runs import ResolvedRun
 from raylab.runs.rounds import STEPS
 from raylab.runs.studies import report_folder, study_path
 from raylab.tracking.client import Client
@@ -38,7 +38,7 @@ class MlflowSync:
         self,
         store: Folder,
         name: str,
-        runs: list[RunConfig],
+        runs: list[ResolvedRun],
         failures: dict[str, str] | None = None,
         report: bool = False,
     ) -> None:
@@ -70,7 +70,7 @@ class MlflowSync:
                 raise
 
     def _send(
-        self, sync_state: SyncState, name: str, runs: list[RunConfig], failures: dict[str, str], report: bool
+        self, sync_state: SyncState, name: str, runs: list[ResolvedRun], failures: dict[str, str], report: bool
     ) -> None:
         store = sync_state.store
         parent = self._open_parent(sync_state, name)

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from raylab.config import RunConfig
 from raylab.errors import StoreError
 from raylab.files import Folder
+from raylab.runs import ResolvedRun
 from raylab.tracking.address import hidden, sqlite_path, sync_command
 from raylab.tracking.client import Client, reason
 from raylab.tracking.sync import MlflowSync
@@ -49,7 +49,7 @@ class MlflowUploader:
         # What follows is shared with the thread, under this condition.
         self._turn = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._studies: dict[str, tuple[Folder, list[RunConfig]]] = {}
+        self._studies: dict[str, tuple[Folder, list[ResolvedRun]]] = {}
         self._failures: dict[str, str] = {}
         self._reports: set[str] = set()
         self._asked: list[str] = []
@@ -58,7 +58,7 @@ class MlflowUploader:
         self._problem = ""
         self._said: set[str] = set()
 
-    def sync(self, store: Folder, study_name: str, runs: list[RunConfig]) -> None:
+    def sync(self, store: Folder, study_name: str, runs: list[ResolvedRun]) -> None:
         """Have sent what is committed and not yet sent; returns at once.
 
         Args:
@@ -70,7 +70,7 @@ class MlflowUploader:
             self._studies[study_name] = store, list(runs)
             self._ask(study_name)
 
-    def mark_failed(self, run: RunConfig, reason: str) -> None:
+    def mark_failed(self, run: ResolvedRun, reason: str) -> None:
         """Show a run as failed, from the next `sync` on, until it is finished or another driver takes over.
 
         Args:

@@ -41,7 +41,7 @@ def fit(
 
     Returns:
         Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `weights` (where they came
-        from), `seconds_train`, `seconds_evaluate`,
+        from), `weights_sha256`, `seconds_train`, `seconds_evaluate`,
         `peak_memory` in bytes (the largest worker's) and `peak_gpu_memory`.
     """
     settings = {"job": job, "store": store, "model_path": model_path, "progress": progress}
@@ -117,6 +117,7 @@ def _work(
         "confusion": matrix.tolist(),
         "losses": trained.losses,
         "weights": trained.model.weights_source,
+        "weights_sha256": trained.model.weights_sha256,
         "seconds_train": middle - start,
         "seconds_evaluate": time.perf_counter() - middle,
         "peak_memory": _largest(peak_memory(), device),

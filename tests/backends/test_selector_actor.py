@@ -18,7 +18,7 @@ from raylab.regions.table import ledger_table, region_table
 from raylab.runs import RunStore
 from raylab.runs.rounds import LEDGER
 from raylab.selection import first_draw, select
-from tests.configs import tiny_run
+from tests.configs import resolved, tiny_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.fault, pytest.mark.usefixtures("free_resources")]
 
@@ -32,10 +32,11 @@ class Selector(SelectorActor):
 
 @pytest.mark.parametrize("strategy", ["random", "entropy+spatial", "entropy+feature"])
 def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path: Path, strategy: str) -> None:
-    config = tiny_run(str(tmp_path), strategy=strategy)
+    run = resolved(tiny_run(str(tmp_path), strategy=strategy))
+    config = run.config
     dataset = open_dataset(config.data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
-    run_store = RunStore(Folder(str(tmp_path)), config)
+    run_store = RunStore(Folder(str(tmp_path)), run)
     generator = np.random.default_rng(0)
     uncertainty = generator.random(regions.n_regions, np.float32)
     features = generator.random((regions.n_regions, 8), np.float32)
@@ -47,12 +48,12 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path
 
     commit(0, labelled)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 3}
-    actor = ray_session.remote(Selector).options(**options).remote(config, run_store.store, regions)
+    actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions)
     for t in (1, 2):
         picks, cost = ray_session.get(actor.select.remote(t, table, 12), timeout=120)
         expected = select(
             regions,
-            config.strategy.acquisition(),
+            run.acquisition,
             12,
             labelled=labelled,
             uncertainty=uncertainty,

@@ -12,6 +12,7 @@ import pytest
 
 from raylab.files import Folder
 from raylab.tracking import catch_up
+from tests.configs import resolved_runs
 from tests.report.study_on_disk import CONFIG, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, runs_of
 from tests.tracking.server import MlflowServer
@@ -35,7 +36,7 @@ def server(browser: Any, tmp_path: Path) -> Iterator[MlflowServer]:
 
 def test_curves_over_the_labelled_regions(server: MlflowServer, visit: Any) -> None:
     found = runs_of(server.address)
-    runs = [found[run.label] for run in CONFIG.runs()]
+    runs = [found[run.label] for run in resolved_runs(CONFIG)]
     query = {
         "runs": json.dumps([run.info.run_id for run in runs]),
         "experiments": json.dumps([runs[0].info.experiment_id]),

@@ -18,8 +18,9 @@ from raylab.cli.studies import study_of
 from raylab.config import StrategyConfig, StudyConfig
 from raylab.files import Folder
 from raylab.runs import RunStore
+from raylab.runs.studies import begin_study
 from raylab.scoring.uncertainty import MAPS
-from tests.configs import tiny_run
+from tests.configs import resolved, resolved_runs, resolved_study, tiny_run
 
 TINY = shlex.split(
     "--run.data.synthetic.train-images 8 --run.data.synthetic.val-images 3 --run.data.synthetic.height 64 "
@@ -193,7 +194,7 @@ def test_version(capsys):
 
 
 def test_info_tells_the_machine_and_no_secret(capsys, monkeypatch, tmp_path):
-    Folder(str(tmp_path)).write_json("studies/mine/study.json", {"config": StudyConfig().model_dump(mode="json")})
+    begin_study(Folder(str(tmp_path)), resolved_study(StudyConfig(name="mine")))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://someone:hunter2@mlflow.example/x?token=hunter2")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     text = out_of(capsys, "info", "--storage", str(tmp_path))
@@ -302,7 +303,8 @@ def test_a_run_is_a_study_of_one():
     config = tiny_run().model_copy(update={"strategy": StrategyConfig(name="entropy+spatial", tau=48.5), "seed": 3})
     study = study_of(config)
     assert study.runs() == [config]
-    assert study.name == config.label
+    assert study.name == ""  # that of the run, once data and weights are read
+    assert resolved_study(study).name == resolved(config).label
     assert study_of(config.model_copy(update={"name": "mine"})).name == "mine"
 
 
@@ -319,8 +321,8 @@ def test_check_takes_its_options_from_a_file_too(capsys, folder, tmp_path):
 def test_status_of_a_study_that_was_begun(capsys, tmp_path):
     store = Folder(str(tmp_path))
     study = StudyConfig(name="s", run=tiny_run(), strategies=("random", "entropy"))
-    store.write_json("studies/s/study.json", {"config": study.model_dump(mode="json")})
-    random, entropy = study.runs()
+    begin_study(store, resolved_study(study))
+    random, entropy = resolved_runs(study)
     RunStore(store, random).round(0).commit("train", {"miou": 0.25})
     RunStore(store, entropy).round(1).commit("train", {"miou": 0.375})
     lines = out_of(capsys, "status", "s", "--storage", str(tmp_path)).splitlines()
@@ -391,7 +393,7 @@ def test_a_budget_beyond_the_pool(fails, folder):
     [
         (["--strategies", "random", "entrpy"], "strategy: 'entrpy' is not known; did you mean 'entropy'"),
         (["--strategies", "entropy,taw=1"], "strategies: 'entropy,taw=1': taw: no such field; did you mean 'tau'?"),
-        (["--strategies", "random", "random"], "strategies, seeds or region_sizes: the run random-N16"),
+        (["--strategies", "random", "random"], "strategies, seeds or region_sizes: the run random, N 16"),
         (["--seeds"], "strategies and seeds must each name at least one value"),
         (["--run.training.iterations", "-3"], "run.training.iterations: Input should be greater than 0 (got -3)"),
         (["--run.training.learning-rate", "inf"], "run.training.learning_rate: Input should be a finite number"),

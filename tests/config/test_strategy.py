@@ -14,6 +14,7 @@ from raylab.config import RunConfig, StrategyConfig, StudyConfig, parse_strategy
 from raylab.config.load import read_yaml
 from raylab.config.options import parse
 from raylab.errors import ConfigError
+from raylab.runs import Inputs, resolve
 
 CHANGED = {
     "uncertainty": 0.5,
@@ -90,7 +91,7 @@ SAME = [
 def test_one_acquisition_has_one_name_and_one_identity(texts: tuple[str, ...]) -> None:
     configs = [parse_strategy(text) for text in texts]
     assert {config.label for config in configs} == {texts[0]}
-    assert len({RunConfig(strategy=config).identity() for config in configs}) == 1
+    assert len({resolve(RunConfig(strategy=config), Inputs("data")).label for config in configs}) == 1
     with pytest.raises(ConfigError, match="is named twice"):
         StudyConfig(strategies=texts[:2]).runs()
 

@@ -17,7 +17,7 @@ import pytest
 from raylab.config import BudgetConfig, ComputeConfig, RunConfig, StudyConfig
 from raylab.files import Folder
 from raylab.runs import RunStore
-from tests.configs import tiny_run
+from tests.configs import resolved, resolved_runs, tiny_run
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
@@ -84,7 +84,7 @@ def ancestors(process: int) -> list[int]:
 
 def run_of(storage: Path) -> tuple[RunConfig, RunStore]:
     run = short_run(str(storage))
-    return run, RunStore(Folder(str(storage)), run)
+    return run, RunStore(Folder(str(storage)), resolved(run))
 
 
 def stage_reached(stage: str, storage: Path) -> Callable[[int], bool]:
@@ -124,7 +124,7 @@ launch([grid(sys.argv[1])], resume="--resume" in sys.argv)
 """
 
 
-def regions(storage: str) -> StudyConfig:
+def grid(storage: str) -> StudyConfig:
     """Three strategies and two seeds, each of them a round: six runs."""
     return StudyConfig(
         name="grid", run=short_run(storage), strategies=("random", "entropy", "entropy+spatial"), seeds=(0, 1)
@@ -167,7 +167,7 @@ def test_a_grid_killed_anywhere_and_resumed_is_an_undisturbed_one(
 
     after = committed(killed)
     assert {path: after[path] for path in before} == before, "a step that was committed was done again"
-    for then, now in zip(regions(str(undisturbed)).runs(), regions(str(killed)).runs(), strict=True):
+    for then, now in zip(*(resolved_runs(grid(str(root))) for root in (undisturbed, killed)), strict=True):
         old, new = RunStore(Folder(str(undisturbed)), then), RunStore(Folder(str(killed)), now)
         assert new.finished()
         assert new.ledger(2).equals(old.ledger(2))

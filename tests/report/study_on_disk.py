@@ -10,7 +10,9 @@ from raylab.data.classes import CITYSCAPES
 from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table
-from raylab.runs import RoundStore, RunStore
+from raylab.runs import ResolvedRun, RoundStore, RunStore, resolve_study
+from raylab.runs.inputs import read_inputs
+from raylab.runs.studies import begin_study
 
 CONFIG = StudyConfig(
     name="small",
@@ -29,29 +31,28 @@ GAIN = {"random": 0.05, "entropy": 0.06, "entropy+spatial": 0.08}
 
 def write_study(store: Folder, config: StudyConfig = CONFIG, dataset: DataConfig | None = None) -> StudyConfig:
     """Write every round of every run, as if it were of `dataset` where that is given."""
-    folders = ["supervised/seed0"]
-    store.write_json(
-        f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": folders}
-    )
-    for run in config.runs():
+    read = config.run if dataset is None else config.run.model_copy(update={"data": dataset})
+    study = resolve_study(config, read_inputs(read))
+    begin_study(store, study)
+    for run in study.runs:
         write_rounds(store, run, dataset=dataset)
     if config.supervised:
-        RoundStore(store, folders[0]).commit("train", {**train_record(0.6), "labelled_regions": 432})
+        RoundStore(store, study.supervised_folder).commit("train", {**train_record(0.6), "labelled_regions": 432})
     return config
 
 
-def write_rounds(store: Folder, run: RunConfig, stop: int | None = None, dataset: DataConfig | None = None) -> None:
+def write_rounds(store: Folder, run: ResolvedRun, stop: int | None = None, dataset: DataConfig | None = None) -> None:
     """Write the first `stop` rounds of a run, those that are there left alone."""
-    scenes = open_dataset(dataset or run.data)
-    regions = RegionGrid(scenes.image_sizes("train"), run.regions.size)
+    config, acquisition = run.config, run.acquisition
+    scenes = open_dataset(dataset or config.data)
+    regions = RegionGrid(scenes.image_sizes("train"), config.regions.size)
     run_store = RunStore(store, run)
-    run_store.open(scenes.fingerprint())
-    budgets = (run.budget.initial, *run.budget.rounds)
-    acquisition = run.strategy.acquisition()
+    run_store.open()
+    budgets = (config.budget.initial, *config.budget.rounds)
     # Entropy clumps: it takes regions in their order; the others are spread.
-    order = np.random.default_rng(run.seed).permutation(regions.n_regions)
+    order = np.random.default_rng(config.seed).permutation(regions.n_regions)
     clump = np.r_[order[: budgets[0]], np.setdiff1d(np.arange(regions.n_regions), order[: budgets[0]])]
-    order = clump if run.strategy.name == "entropy" else order
+    order = clump if config.strategy.name == "entropy" else order
     ends = np.cumsum(budgets)
     for t in range(len(budgets) if stop is None else stop):
         folder = run_store.round(t)
@@ -60,7 +61,7 @@ def write_rounds(store: Folder, run: RunConfig, stop: int | None = None, dataset
             ledger = ledger_table(regions, scenes.image_names("train"), t, picks)
             cost = {"seconds": 0.5 + t, "peak_memory": 100_000_000}
             folder.commit("select", {**share(regions, order[: ends[t]]), **cost}, {"ledger.parquet": ledger})
-            miou = 0.3 + t * GAIN.get(run.strategy.name, 0.07) + 0.01 * run.seed
+            miou = 0.3 + t * GAIN.get(config.strategy.name, 0.07) + 0.01 * config.seed
             folder.commit("train", train_record(miou))
         if t < len(budgets) - 1 and acquisition.needs_uncertainty:
             folder.commit("score", {"seconds": 3.0, "peak_memory": 200_000_000, "features": False})

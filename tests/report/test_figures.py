@@ -19,6 +19,8 @@ from raylab.report.statistics import stage_seconds
 from raylab.report.study_data import RunResult, Study, read_study
 from raylab.report.style import RANDOM, looks
 from raylab.report.tables import as_csv
+from raylab.runs.studies import begin_study
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, write_study
 
 
@@ -50,7 +52,7 @@ def test_figures_are_pictures_and_repeatable(store: Folder, study: Study) -> Non
 def test_figures_of_a_study_without_a_result_are_empty_not_errors(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"supervised": False})
     store = Folder(str(tmp_path))
-    store.write_json("studies/small/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
+    begin_study(store, resolved_study(config))
     found = draw_figures(read_study(store, "small"), None)
     assert set(found) == {"curves", "images", "classes", "seconds"}
     assert all(picture.png.startswith(b"\x89PNG") for picture in found.values())
@@ -64,8 +66,8 @@ def test_a_strategy_keeps_its_look(study: Study) -> None:
 
 def test_many_strategies_are_told_apart_with_and_without_colour(study: Study) -> None:
     labels = ["random", *(f"entropy+spatial,tau={t}" for t in range(1, 25))]
-    configs = StudyConfig(run=CONFIG.run, strategies=tuple(labels)).runs()
-    wide = replace(study, runs=tuple(RunResult(config, (), None) for config in configs))
+    runs = resolved_runs(StudyConfig(run=CONFIG.run, strategies=tuple(labels)))
+    wide = replace(study, runs=tuple(RunResult(run, (), None) for run in runs))
     table = looks(wide)
     assert len(table) == 25
     assert len({(look.colour, look.marker) for look in table.values()}) == 25

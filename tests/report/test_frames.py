@@ -12,6 +12,8 @@ from raylab.errors import StoreError
 from raylab.files import Folder
 from raylab.report.frames import KEYS
 from raylab.report.study_data import read_study
+from raylab.runs.studies import begin_study
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, write_rounds, write_study
 
 
@@ -29,7 +31,7 @@ def test_points_are_those_of_the_report(root: Path) -> None:
     assert len(points) == 3 * 2 * 3
     for result in study.runs:
         for point in result.points:
-            row = points.loc[result.config.label, point.round]
+            row = points.loc[result.run.label, point.round]
             assert (row["strategy"], row["seed"], row["region_size"]) == (
                 result.config.strategy.label, result.config.seed, 16,
             )  # fmt: skip
@@ -65,12 +67,12 @@ def test_picks_are_the_ledgers_and_costs_their_sums(root: Path) -> None:
 
 def test_an_unfinished_study_is_read_as_far_as_it_got(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
-    store.write_json("studies/small/study.json", {"config": CONFIG.model_dump(mode="json")})
+    begin_study(store, resolved_study(CONFIG))
     empty = raylab.load_study(str(tmp_path), "small")
     assert (len(empty.points), len(empty.picks), len(empty.costs)) == (0, 0, 0)
     for table in (empty.points, empty.picks, empty.costs):
         assert tuple(table.columns[: len(KEYS)]) == KEYS
-    write_rounds(store, CONFIG.runs()[0], stop=1)
+    write_rounds(store, resolved_runs(CONFIG)[0], stop=1)
     begun = raylab.load_study(str(tmp_path), "small")
     # Round 0 is shared, so every strategy of that seed has got there.
     assert set(begun.points["round_index"]) == {0}

@@ -11,7 +11,8 @@ from raylab.config import DataConfig
 from raylab.errors import ConfigError, StoreError
 from raylab.files import Folder
 from raylab.report import write_report
-from raylab.runs.studies import report_folder
+from raylab.runs.studies import begin_study, report_folder
+from tests.configs import resolved_study
 from tests.report.study_on_disk import CONFIG, write_study
 
 
@@ -89,8 +90,7 @@ def test_without_the_images_the_report_says_so(tmp_path: Path) -> None:
 
 def test_a_study_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
-    raw = CONFIG.model_copy(update={"supervised": False}).model_dump(mode="json")
-    store.write_json("studies/small/study.json", {"config": raw, "supervised": []})
+    begin_study(store, resolved_study(CONFIG.model_copy(update={"supervised": False})))
     page = Path(write_report(store, "small")).read_text()
     assert "No round is finished yet." in page
     assert "No regions were selected yet." in page

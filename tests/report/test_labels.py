@@ -12,12 +12,14 @@ from raylab.data import open_dataset
 from raylab.data.classes import IGNORE
 from raylab.errors import DataError
 from raylab.files import Folder
-from raylab.pool import open_regions
+from raylab.pool import pool_regions
 from raylab.regions.table import ledger_table
 from raylab.report.labels import class_counts, label_histogram, labelled_pixels, labels_frame, region_shape
 from raylab.report.ledgers import of_image, run_ledger
 from raylab.report.study_data import RunResult, Study, read_study
 from raylab.report.tables import as_csv
+from raylab.runs.studies import begin_study
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, write_study
 
 MASK = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -56,10 +58,10 @@ def test_superpixels_are_counted_as_what_they_reveal(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
     shape = CONFIG.run.regions.model_copy(update={"shape": "superpixels"})
     config = CONFIG.model_copy(update={"run": CONFIG.run.model_copy(update={"regions": shape})})
-    runs = tuple(RunResult(run, (), None) for run in config.runs())
+    runs = tuple(RunResult(run, (), None) for run in resolved_runs(config))
     study, dataset = Study("s", config, runs, ()), open_dataset(CONFIG.run.data)
-    regions = open_regions(runs[0].config, dataset, store)
-    inside = region_shape(store, study, dataset)
+    regions = pool_regions(runs[0].run, dataset, store)
+    inside = region_shape(store, study)
     ids = np.arange(regions.offset[1], regions.offset[2], 3)
     picks = ledger_table(regions, dataset.image_names("train"), 0, ids)
     mask = dataset.read_mask("train", 1)
@@ -77,7 +79,7 @@ def test_a_histogram_counts_the_labels_of_every_run_by_round(store: Folder, stud
     assert histogram is not None
     assert histogram.strategies == ["random", "entropy", "entropy+spatial"]
     dataset = open_dataset(CONFIG.run.data)
-    run = study.runs[2].config
+    run = study.runs[2].run
     ledger = run_ledger(store, run)
     assert ledger is not None
     for t, budget in enumerate((20, 40, 80)):
@@ -117,12 +119,12 @@ def test_the_csv_has_strategies_budgets_classes_and_the_pool(store: Folder, stud
 
 def test_nothing_selected_is_no_histogram(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
-    store.write_json("studies/small/study.json", {"config": CONFIG.model_dump(mode="json"), "supervised": []})
+    begin_study(store, resolved_study(CONFIG))
     assert label_histogram(store, read_study(store, "small")) is None
 
 
 def test_an_image_of_another_name_is_another_data_set(store: Folder, study: Study) -> None:
-    ledger = run_ledger(store, study.runs[0].config)
+    ledger = run_ledger(store, study.runs[0].run)
     assert ledger is not None
     with pytest.raises(DataError, match="not the image that the study ran on"):
         of_image(ledger, int(ledger["image_index"][0].as_py()), "another")

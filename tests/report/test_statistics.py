@@ -20,6 +20,8 @@ from raylab.report.statistics import (
 )
 from raylab.report.study_data import Study, read_study
 from raylab.runs import RoundStore
+from raylab.runs.studies import begin_study
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, train_record, write_rounds, write_study
 
 
@@ -31,7 +33,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def store_with(folder, bound: float) -> Study:
     store = Folder(str(folder))
     write_study(store)
-    RoundStore(store, "supervised/seed0").commit("train", train_record(bound))
+    RoundStore(store, resolved_study(CONFIG).supervised_folder).commit("train", train_record(bound))
     return read_study(store, "small")
 
 
@@ -129,7 +131,7 @@ def test_differences_are_paired_by_seed(study: Study) -> None:
 def test_an_interval_by_hand(tmp_path) -> None:
     study = store_with(tmp_path, 0.6)
     store = Folder(str(tmp_path))
-    run = next(r.config for r in study.runs if r.config.strategy.label == "entropy" and r.config.seed == 1)
+    run = next(r.run for r in study.runs if r.config.strategy.label == "entropy" and r.config.seed == 1)
     from raylab.runs import RunStore
 
     RunStore(store, run).round(2).commit("train", train_record(0.47))
@@ -143,8 +145,8 @@ def test_one_seed_has_no_interval_and_unfinished_runs_have_no_area(tmp_path) -> 
     store = Folder(str(tmp_path))
     config = CONFIG.model_copy(update={"seeds": (0,), "supervised": False})
     write_study(store, config.model_copy(update={"strategies": ("random",)}))
-    store.write_json("studies/small/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
-    write_rounds(store, config.runs()[1], stop=2)
+    begin_study(store, resolved_study(config))
+    write_rounds(store, resolved_runs(config)[1], stop=2)
     study = read_study(store, "small")
     (only,) = differences(study)
     assert (only.strategy, only.budget, only.half_width, only.interval) == ("entropy", 40, None, None)

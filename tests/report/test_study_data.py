@@ -13,6 +13,8 @@ from raylab.report.headlines import headlines
 from raylab.report.study_data import by_budget, read_study
 from raylab.report.tables import format_table
 from raylab.runs import RunStore
+from raylab.runs.studies import begin_study
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, write_rounds, write_study
 
 
@@ -24,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def begin(store: Folder, config: StudyConfig) -> None:
-    store.write_json(f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
+    begin_study(store, resolved_study(config))
 
 
 def test_curves_are_mean_and_spread_over_seeds(store: Folder) -> None:
@@ -42,7 +44,7 @@ def test_curves_are_mean_and_spread_over_seeds(store: Folder) -> None:
 
 def test_scores_of_the_shared_round_count_only_for_strategies_that_use_them(store: Folder) -> None:
     runs = {run.config.strategy.label: run for run in read_study(store, "small").runs}
-    assert RunStore(store, runs["random"].config).round(0).record("score") is not None
+    assert RunStore(store, runs["random"].run).round(0).record("score") is not None
     assert "score" not in runs["random"].points[0].seconds
     assert runs["entropy"].points[0].seconds["score"] == 3.0
 
@@ -55,7 +57,7 @@ def test_unfinished_runs_are_shown_as_far_as_they_got(tmp_path: Path) -> None:
     assert "no round is finished yet" in format_table(study)
     assert headlines(study) == ["No round is finished yet."]
 
-    runs = config.runs()
+    runs = resolved_runs(config)
     write_rounds(store, runs[0])
     write_rounds(store, runs[2], stop=2)
     study = read_study(store, "begun")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ from raylab.errors import MismatchError, StoreError
 from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table
-from raylab.runs import RoundStore, RunStore
+from raylab.runs import Inputs, RoundStore, RunStore
 from raylab.runs.rounds import LEDGER, MODEL, first_difference
-from tests.configs import tiny_run
+from tests.configs import resolved, tiny_run
 
 GRID = RegionGrid([(64, 96)] * 8, 16)
 NAMES = [f"image-{i}" for i in range(8)]
@@ -91,45 +93,88 @@ def test_a_manifest_that_is_none_says_what_to_delete(store, text):
 
 def test_round_0_is_shared_by_strategies_and_by_nothing_else(store):
     def first(**changes):
-        return RunStore(store, tiny_run(**changes)).round(0).prefix
+        return RunStore(store, resolved(tiny_run(**changes))).round(0).prefix
 
     assert first(strategy="entropy") == first(strategy="random")
     assert first(budget=BudgetConfig(initial=12, rounds=(1,))) == first()
     assert len({first(), first(seed=1), first(regions=RegionConfig(size=32))}) == 3
-    one, other = RunStore(store, tiny_run(strategy="entropy")), RunStore(store, tiny_run(strategy="random"))
+    one, other = (RunStore(store, resolved(tiny_run(strategy=name))) for name in ("entropy", "random"))
     assert one.round(1).prefix != other.round(1).prefix
     assert one.round(1).prefix.startswith("runs/entropy-N16-seed0-")
 
 
 def test_open_again_with_the_same_data_and_other_workers(store):
-    RunStore(store, tiny_run()).open("abc")
+    RunStore(store, resolved(tiny_run())).open()
     changed = tiny_run().model_copy(update={"compute": tiny_run().compute.model_copy(update={"workers": 2})})
-    RunStore(store, changed).open("abc")
+    RunStore(store, resolved(changed)).open()
 
 
-@pytest.mark.parametrize("strategy", ["entropy+spatial", "random"])
-def test_other_data_is_refused_also_by_a_strategy_that_would_share_round_0(store, strategy):
-    RunStore(store, tiny_run(strategy="entropy+spatial")).open("abc")
-    with pytest.raises(MismatchError, match="data_fingerprint was 'abc' when this began and is 'xyz' now") as caught:
-        RunStore(store, tiny_run(strategy=strategy)).open("xyz")
-    assert "restore it, or choose another storage root" in str(caught.value).replace("\n", " ")
-    assert not store.exists(f"{RunStore(store, tiny_run(strategy='random')).folder}/run.json")
-
-
-def test_a_changed_configuration_under_the_same_name_names_the_field(store):
-    run_store = RunStore(store, tiny_run())
-    run_store.open("abc")
-    path = f"{run_store.folder}/run.json"
+@pytest.mark.parametrize(
+    ("path", "field", "then", "now"),
+    [
+        ("run.json", ("acquisition", "spatial"), 0.5, 1.0),
+        ("run.json", ("training", "learning_rate"), 0.1, 0.05),
+        ("run.json", ("data_fingerprint",), "other", None),
+        ("run.json", ("weights",), "sha256:00", "random"),
+        ("identity.json", ("data_fingerprint",), "other", None),
+        ("identity.json", ("model", "channels"), 8, 16),
+    ],
+)
+def test_what_lies_there_and_is_another_run_names_file_and_field(store, path, field, then, now):
+    run_store = RunStore(store, resolved(tiny_run()))
+    run_store.open()
+    path = run_store.round(0).path(path) if path == "identity.json" else f"{run_store.folder}/{path}"
     saved = store.read_json(path)
-    saved["config"]["training"]["learning_rate"] = 0.1
+    inner = saved
+    for part in field[:-1]:
+        inner = inner[part]
+    inner[field[-1]] = then
     store.write_json(path, saved)
-    with pytest.raises(MismatchError, match=r"config\.training\.learning_rate was 0\.1 .* and is 0\.05 now"):
-        run_store.open("abc")
+    with pytest.raises(MismatchError) as caught:
+        run_store.open()
+    assert str(caught.value) == (
+        f"{store.uri_of(path)}: {'.'.join(field)} was {then!r} when this began and is "
+        f"{now or run_store.run.inputs.data!r} now; restore it, or choose another storage root"
+    )
     assert store.read_json(path) == saved
 
 
+def test_a_field_that_has_come_since_means_its_default(store):
+    run_store = RunStore(store, resolved(tiny_run()))
+    run_store.open()
+    path = f"{run_store.folder}/run.json"
+    saved = store.read_json(path)
+    for section, field in (("training", "power"), ("acquisition", "class_balanced")):
+        saved[section].pop(field)
+    saved.pop("seed")
+    store.write_json(path, saved)
+    run_store.open()
+    saved["training"].pop("crop")  # is 64 in this run, not the default
+    store.write_json(path, saved)
+    with pytest.raises(MismatchError, match=r"training\.crop was 513 .* and is 64 now"):
+        run_store.open()
+
+
+def test_what_a_round_started_from_is_told_by_file_pretraining_or_round_0(store):
+    run = resolved(tiny_run())
+    assert RunStore(store, run).start_sha256() is None
+    RunStore(store, run).round(0).commit("train", {"weights_sha256": "abc"})
+    assert RunStore(store, run).start_sha256() == "abc"
+    of_file = dataclasses.replace(run, inputs=Inputs("data", "def"))
+    assert RunStore(store, of_file).start_sha256() == "def"
+    after = dataclasses.replace(of_file, pretrained_folder="pretrained/x")
+    with pytest.raises(StoreError, match=r"pretrained/x/train\.json is missing"):
+        RunStore(store, after).start_sha256()
+    store.write_bytes("pretrained/x/model.safetensors", b"weights")
+    RoundStore(store, "pretrained/x").commit("train", {}, adopt=(MODEL,))
+    assert RunStore(store, after).start_sha256() == hashlib.sha256(b"weights").hexdigest()
+    RoundStore(store, "pretrained/x").commit("train", {})
+    with pytest.raises(StoreError, match=r"names no file model\.safetensors; delete it to have it done again"):
+        RunStore(store, after).start_sha256()
+
+
 def test_the_ledger_of_several_rounds_is_in_order(store):
-    run_store = RunStore(store, tiny_run())
+    run_store = RunStore(store, resolved(tiny_run()))
     for t, ids in enumerate(([9, 2], [4], [8, 1])):
         run_store.round(t).commit("select", {}, {LEDGER: picks(t, ids)})
     assert run_store.ledger(2)["region_id"].to_pylist() == [9, 2, 4]
@@ -137,7 +182,7 @@ def test_the_ledger_of_several_rounds_is_in_order(store):
 
 
 def test_done_rounds_counts_whole_rounds(store):
-    run_store = RunStore(store, tiny_run())
+    run_store = RunStore(store, resolved(tiny_run()))
     for t in range(3):
         assert run_store.done_rounds() == t
         run_store.round(t).commit("select", {})

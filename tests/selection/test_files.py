@@ -18,20 +18,21 @@ import pytest
 from raylab import pool
 from raylab.acquisition import STRATEGIES, strategy
 from raylab.cli import main
-from raylab.config import DataConfig, RunConfig, StudyConfig
+from raylab.config import DataConfig, StudyConfig
 from raylab.errors import ConfigError, StoreError
 from raylab.files import Folder
 from raylab.loop import Loop
 from raylab.pool import known_regions
 from raylab.regions.grid import RegionGrid
 from raylab.regions.table import LEDGER_SCHEMA, ledger_table, region_table, with_regions
-from raylab.runs import RunStore
+from raylab.runs import ResolvedRun, RunStore
 from raylab.runs.replay import regions_of_run
 from raylab.runs.rounds import MODEL, REGIONS
+from raylab.runs.studies import begin_study
 from raylab.selection import Selection, select
 from raylab.selection import files as selection_files
 from raylab.selection.objective import selection_columns
-from tests.configs import tiny_run
+from tests.configs import resolved_runs, resolved_study, tiny_run
 from tests.selection.pools import irregular
 
 GRID = RegionGrid([(64, 96), (50, 70), (33, 64)], 16)
@@ -264,8 +265,8 @@ def test_select_imports_neither_ray_nor_torch(files: Path) -> None:
 class Backend:
     """Everything but the selection is made up."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
+    def __init__(self, run: ResolvedRun) -> None:
+        self.run = run
 
     def train(self, job: Any, round_store: Any, progress: Any) -> dict[str, Any]:
         round_store.store.write_bytes(round_store.path(MODEL), b"model")
@@ -280,15 +281,14 @@ class Backend:
     def select(
         self, regions: RegionGrid, round_index: int, table: pa.Table, k: int
     ) -> tuple[Selection, dict[str, Any]]:
-        run, config = RunStore(Folder(self.config.storage), self.config), self.config
+        config = self.run.config
+        run = RunStore(Folder(config.storage), self.run)
         columns: dict[str, Any] = {}
         if table is not None:
-            columns = selection_columns(
-                config.strategy.acquisition(), *selection_files.columns_of(table, regions.n_regions)
-            )
+            columns = selection_columns(self.run.acquisition, *selection_files.columns_of(table, regions.n_regions))
         labelled = run.ledger(round_index)["region_id"].to_numpy()
         seed = [config.seed, round_index]
-        return select(regions, config.strategy.acquisition(), k, labelled=labelled, seed=seed, **columns), {}
+        return select(regions, self.run.acquisition, k, labelled=labelled, seed=seed, **columns), {}
 
 
 class Silence:
@@ -303,14 +303,14 @@ def study(tmp_path: Path) -> StudyConfig:
     strategies = ("random", "entropy+feature", "entropy+spatial,tau=32")
     config = StudyConfig(name="tiny", run=tiny_run(str(tmp_path)), strategies=strategies)
     store = Folder(str(tmp_path))
-    store.write_json("studies/tiny/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
-    for run in config.runs():
+    begin_study(store, resolved_study(config))
+    for run in resolved_runs(config):
         Loop(run, store, Backend(run), Silence()).run()
     return config
 
 
 def run_of(study: StudyConfig, at: int) -> RunStore:
-    return RunStore(Folder(study.run.storage), study.runs()[at])
+    return RunStore(Folder(study.run.storage), resolved_runs(study)[at])
 
 
 def rewrite(run: RunStore, t: int, change: Callable[[list[int]], list[int]]) -> list[int]:
@@ -328,14 +328,14 @@ def test_every_round_is_the_same(study: StudyConfig, raylab: Run) -> None:
     assert (status, errors) == (0, [])
     assert lines[-1] == "9 of 9 rounds are the same"
     picks = ("12", "12", "24")
-    want = [(run.label, str(t), picks[t]) for run in study.runs() for t in range(3)]
+    want = [(run.label, str(t), picks[t]) for run in resolved_runs(study) for t in range(3)]
     assert [(label, t, k) for label, _, t, k, *_ in (line.split() for line in lines[:-1])] == want
     assert all(line.endswith("the same") for line in lines)
 
 
 def test_one_run_or_one_round(study: StudyConfig, raylab: Run) -> None:
     storage = ("--storage", study.run.storage)
-    label = study.runs()[1].label
+    label = resolved_runs(study)[1].label
     assert raylab("replay", label, *storage)[1][-1] == "3 of 3 rounds are the same"
     status, lines, _ = raylab("replay", "tiny", *storage, "--round", 2)
     assert (status, len(lines), lines[-1]) == (0, 4, "3 of 3 rounds are the same")
@@ -349,7 +349,7 @@ def test_a_changed_ledger_is_named(study: StudyConfig, raylab: Run, at: int) -> 
     assert status == 1
     different = [line for line in lines if "DIFFERENT" in line]
     assert len(different) == 1
-    assert different[0].startswith(f"{run.config.label}  round  2")
+    assert different[0].startswith(f"{run.run.label}  round  2")
     assert different[0].endswith(f"DIFFERENT from place 7: region {ids[8]} in the ledger, {ids[7]} now")
     assert lines[-1] == "8 of 9 rounds are the same"
 
@@ -390,7 +390,7 @@ def test_what_is_not_there_is_one_line(study: StudyConfig, raylab: Run) -> None:
     assert (status, errors) == (2, [f"error: {study.run.storage}: no run has selected round 9 yet"])
     run = run_of(study, 2)
     run.store.delete(run.round(1).path(REGIONS))
-    status, _, errors = raylab("replay", run.config.label, *storage)
+    status, _, errors = raylab("replay", run.run.label, *storage)
     assert (status, errors) == (
         2,
         [f"error: {run.store.uri_of(run.round(1).path(REGIONS))} is missing; restore it, or correct the path"],
@@ -400,7 +400,7 @@ def test_what_is_not_there_is_one_line(study: StudyConfig, raylab: Run) -> None:
 def test_a_run_in_progress_is_replayed_as_far_as_it_got(study: StudyConfig, raylab: Run) -> None:
     run = run_of(study, 2)
     run.store.delete(run.round(2).prefix)
-    status, lines, _ = raylab("replay", run.config.label, "--storage", study.run.storage)
+    status, lines, _ = raylab("replay", run.run.label, "--storage", study.run.storage)
     assert (status, lines[-1]) == (0, "2 of 2 rounds are the same")
 
 

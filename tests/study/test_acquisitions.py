@@ -15,7 +15,7 @@ from raylab.runs import RunStore
 from raylab.runs.replay import replay_runs
 from raylab.scoring.uncertainty import MAPS
 from raylab.study import run_study
-from tests.configs import tiny_run
+from tests.configs import resolved_runs, tiny_run
 
 pytestmark = [pytest.mark.ray]
 
@@ -55,12 +55,12 @@ def test_one_round_of_each(camvid: Path, ray_session: Any, tmp_path: Path) -> No
     run_study(config, say=lambda _: None)
     store = Folder(run.storage)
     picks = {}
-    for one in config.runs():
+    for one in resolved_runs(config):
         run_store = RunStore(store, one)
         assert run_store.finished(), one.label
         ledger = run_store.round(1).ledger()
-        picks[one.strategy.label] = tuple(ledger["region_id"].to_pylist())
-        assert len(set(picks[one.strategy.label])) == 40
+        picks[one.strategy] = tuple(ledger["region_id"].to_pylist())
+        assert len(set(picks[one.strategy])) == 40
         assert np.isfinite(ledger["phi"].to_numpy()).all()
     assert len(set(picks.values())) > 0.8 * len(NAMES)
-    assert replay_runs(store, config.runs(), None, lambda _: None, known_regions)
+    assert replay_runs(store, resolved_runs(config), None, lambda _: None, known_regions)

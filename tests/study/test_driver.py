@@ -15,8 +15,7 @@ from raylab.files import Folder
 from raylab.launch import launch
 from raylab.runs import RoundStore, RunStore
 from raylab.study import RunFailedError, run_studies, run_study
-from raylab.study.grid import supervised_folder
-from tests.configs import tiny_run
+from tests.configs import resolved_runs, resolved_study, tiny_run
 
 pytestmark = [pytest.mark.ray]
 
@@ -45,7 +44,7 @@ def files_of(store: Folder, config: StudyConfig) -> dict[str, bytes]:
 def test_the_bound_is_trained_on_the_whole_pool(finished: Any) -> None:
     config, _ = finished
     store = Folder(config.run.storage)
-    record = RoundStore(store, supervised_folder(config)).record("train")
+    record = RoundStore(store, resolved_study(config).supervised_folder).record("train")
     assert record is not None
     assert record["labelled_regions"] == 192
     assert record["labelled_percent"] == 100
@@ -55,11 +54,11 @@ def test_the_bound_is_trained_on_the_whole_pool(finished: Any) -> None:
 def test_every_round_of_every_run_is_committed(finished: Any) -> None:
     config, lines = finished
     store = Folder(config.run.storage)
-    for run in config.runs():
+    for run in resolved_runs(config):
         run_store = RunStore(store, run)
         assert run_store.done_rounds() == 3
         picks = run_store.ledger(3)["region_id"].to_numpy()
-        assert len(np.unique(picks)) == run.budget.total == len(picks)
+        assert len(np.unique(picks)) == run.config.budget.total == len(picks)
         record = run_store.round(2).record("train")
         assert record is not None
         assert 0 <= record["miou"] <= 1
@@ -72,7 +71,7 @@ def test_round_0_is_trained_once_for_all_strategies(finished: Any) -> None:
     config, _ = finished
     store = Folder(config.run.storage)
     assert len(store.list("round0")) == 1
-    first = RunStore(store, config.runs()[0]).round(0)
+    first = RunStore(store, resolved_runs(config)[0]).round(0)
     score = first.record("score")
     assert score is not None
     assert score["features"]
@@ -80,7 +79,7 @@ def test_round_0_is_trained_once_for_all_strategies(finished: Any) -> None:
 
 def test_ledger_tells_every_term(finished: Any) -> None:
     config, _ = finished
-    run = config.runs()[1]
+    run = resolved_runs(config)[1]
     ledger = RunStore(Folder(config.run.storage), run).round(1).ledger()
     phi, u, s = (ledger[name].to_numpy() for name in ("phi", "uncertainty", "spatial"))
     np.testing.assert_allclose(phi, u + s)
@@ -100,7 +99,7 @@ def test_started_again_does_nothing_and_the_same_config_elsewhere_selects_the_sa
     # With a Ray Train worker, where the other trained in the runs' own processes.
     other = StudyConfig(name="again", run=tiny_run(str(tmp_path)), strategies=STRATEGIES[1:2])
     run_study(other, say=lambda _: None)
-    then, now = (RunStore(Folder(c.run.storage), c.runs()[i]).ledger(3) for c, i in ((config, 1), (other, 0)))
+    then, now = (RunStore(Folder(c.run.storage), resolved_runs(c)[i]).ledger(3) for c, i in ((config, 1), (other, 0)))
     assert now.equals(then)
 
 
@@ -119,7 +118,7 @@ def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(
     shutil.copytree(config.run.storage, tmp_path / "copy")
     config = config.model_copy(update={"run": config.run.model_copy(update={"storage": str(tmp_path / "copy")})})
     store = Folder(config.run.storage)
-    random, spatial, _ = (RunStore(store, run) for run in config.runs())
+    random, spatial, _ = (RunStore(store, run) for run in resolved_runs(config))
     for step in ("select", "train"):
         Path(store.uri_of(spatial.round(2).path(f"{step}.json"))).unlink()
     ledger = Path(store.uri_of(spatial.round(2).path("ledger.parquet")))
@@ -146,7 +145,7 @@ def test_studies_in_one_grid_do_what_they_share_once(ray_session: Any, tmp_path:
     assert sum(line.endswith("done") for line in lines) == 1 + 3
     store = Folder(str(tmp_path))
     assert len(store.list("runs")) == 3
-    assert all(RunStore(store, one).finished() for config in (first, second) for one in config.runs())
+    assert all(RunStore(store, one).finished() for config in (first, second) for one in resolved_runs(config))
 
 
 def test_launch_writes_the_report_and_says_where_everything_lies(finished: Any, capsys: Any) -> None:

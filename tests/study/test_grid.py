@@ -9,13 +9,13 @@ from raylab.errors import MismatchError
 from raylab.files import Folder
 from raylab.runs.rounds import same_or_new
 from raylab.study.grid import Grid
-from tests.configs import tiny_run
+from tests.configs import resolved_study, tiny_run
 
 
 def grid_of(*strategies: str, supervised: bool = False, iterations: int = 0) -> Grid:
     other = DataConfig(synthetic=SyntheticConfig(seed=1))
     run = tiny_run(pretraining=PretrainingConfig(iterations=iterations, data=other))
-    return Grid([StudyConfig(run=run, strategies=strategies, seeds=(0, 1), supervised=supervised)])
+    return Grid([resolved_study(StudyConfig(run=run, strategies=strategies, seeds=(0, 1), supervised=supervised))])
 
 
 def test_the_task_of_a_shared_round_is_named_by_the_round_not_by_who_asks_first() -> None:
@@ -41,7 +41,7 @@ def test_every_task_has_a_name_for_a_person() -> None:
 
 def test_a_folder_of_other_data_is_refused(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
-    same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "a"})
-    same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "a"})
+    same_or_new(store, "pretrained/x/identity.json", {"data_fingerprint": "a"}, {})
+    same_or_new(store, "pretrained/x/identity.json", {"data_fingerprint": "a"}, {})
     with pytest.raises(MismatchError, match="data_fingerprint was 'a' when this began and is 'b' now"):
-        same_or_new(store, "pretrained/x/data.json", {"data_fingerprint": "b"})
+        same_or_new(store, "pretrained/x/identity.json", {"data_fingerprint": "b"}, {})

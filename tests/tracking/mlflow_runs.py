@@ -6,8 +6,10 @@ from typing import Any
 
 from raylab.config import StudyConfig
 from raylab.files import Folder
+from raylab.runs.studies import begin_study
 from raylab.tracking.client import Client
 from raylab.tracking.sync import MlflowSync
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG
 
 SMALL = CONFIG.model_copy(update={"strategies": ("random", "entropy"), "seeds": (0,)})
@@ -42,14 +44,14 @@ def files(uri: str, run: Any, folder: str | None = None) -> set[str]:
 
 
 def begin(store: Folder, config: StudyConfig) -> None:
-    store.write_json(f"studies/{config.name}/study.json", {"config": config.model_dump(mode="json"), "supervised": []})
+    begin_study(store, resolved_study(config))
 
 
 def check_finished(uri: str, config: StudyConfig, experiment: str = EXPERIMENT) -> None:
     """A child a run under one parent, every point once."""
     runs = runs_of(uri, experiment)
     parent = runs[config.name]
-    for run in config.runs():
+    for run in resolved_runs(config):
         child = runs[run.label]
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.info.status == "FINISHED"

@@ -11,6 +11,7 @@ from raylab.cli import main
 from raylab.files import Folder
 from raylab.report import write_report
 from raylab.tracking import MlflowUploader
+from tests.configs import resolved_runs
 from tests.report.study_on_disk import write_rounds, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, SMALL, UNBOUNDED, begin, check_finished, files, runs_of
 from tests.tracking.server import MlflowServer, free_port
@@ -77,21 +78,21 @@ def test_a_damaged_study_holds_back_no_other(store: Folder, database: str, capsy
     damaged = write_study(store, UNBOUNDED)
     config = UNBOUNDED.model_copy(update={"name": "whole", "strategies": ("entropy",), "seeds": (1,)})
     begin(store, config)
-    write_rounds(store, config.runs()[0])
-    (Path(store.root) / f"runs/{damaged.runs()[0].label}/round-01/ledger.parquet").unlink()
+    write_rounds(store, resolved_runs(config)[0])
+    (Path(store.root) / f"runs/{resolved_runs(damaged)[0].label}/round-01/ledger.parquet").unlink()
     with pytest.raises(SystemExit):
         main(["sync", "--storage", store.uri, "--experiment", EXPERIMENT])
     captured = capsys.readouterr()
     assert "ledger.parquet is not the file that was committed" in captured.err
     assert "whole: 1 runs" in captured.out
-    assert runs_of(database)[config.runs()[0].label].info.status == "FINISHED"
+    assert runs_of(database)[resolved_runs(config)[0].label].info.status == "FINISHED"
 
 
 def test_a_study_whose_server_was_never_there_is_brought_in_whole(
     store: Folder, running_server: MlflowServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(store, UNBOUNDED)
-    runs, name = UNBOUNDED.runs(), UNBOUNDED.name
+    runs, name = resolved_runs(UNBOUNDED), UNBOUNDED.name
     one = MlflowUploader(f"http://127.0.0.1:{free_port()}", "never there", lambda _: None)
     write_rounds(store, runs[0])
     write_rounds(store, runs[1], stop=1)

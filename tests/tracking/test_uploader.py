@@ -14,6 +14,7 @@ import pytest
 from raylab.files import Folder
 from raylab.report import write_report
 from raylab.tracking import MlflowUploader, uploader
+from tests.configs import resolved_runs
 from tests.report.study_on_disk import write_rounds, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, SMALL, UNBOUNDED, begin, check_finished, files, runs_of
 from tests.tracking.server import MlflowServer, free_port
@@ -23,7 +24,7 @@ from tests.tracking.silent import failing_server, silent_server
 def test_what_is_asked_for_is_there_after_a_flush(store: Folder, database: str) -> None:
     lines: list[str] = []
     begin(store, UNBOUNDED)
-    one, runs = MlflowUploader(database, EXPERIMENT, lines.append), UNBOUNDED.runs()
+    one, runs = MlflowUploader(database, EXPERIMENT, lines.append), resolved_runs(UNBOUNDED)
     one.sync(store, UNBOUNDED.name, runs)
     assert one.flush()
     assert {run.info.status for run in runs_of(database).values()} == {"RUNNING"}
@@ -39,7 +40,7 @@ def test_what_is_asked_for_is_there_after_a_flush(store: Folder, database: str) 
 
 def test_a_failure_is_sent_with_its_reason(store: Folder, database: str) -> None:
     begin(store, UNBOUNDED)
-    one, runs = MlflowUploader(database, EXPERIMENT), UNBOUNDED.runs()
+    one, runs = MlflowUploader(database, EXPERIMENT), resolved_runs(UNBOUNDED)
     one.mark_failed(runs[0], "out of memory")
     one.sync(store, UNBOUNDED.name, runs)
     assert one.flush()
@@ -49,7 +50,7 @@ def test_a_failure_is_sent_with_its_reason(store: Folder, database: str) -> None
 def test_a_damaged_run_is_said_once_and_by_name(store: Folder, database: str) -> None:
     lines: list[str] = []
     write_study(store, SMALL)
-    runs = SMALL.runs()
+    runs = resolved_runs(SMALL)
     (Path(store.root) / f"runs/{runs[0].label}/round-01/ledger.parquet").unlink()
     one = MlflowUploader(database, EXPERIMENT, lines.append)
     for _ in range(2):
@@ -66,7 +67,7 @@ def test_a_server_that_is_not_there_is_said_once_with_the_way_out(store: Folder)
     address = f"http://127.0.0.1:{free_port()}"
     one = MlflowUploader(address, EXPERIMENT, lines.append)
     for _ in range(3):
-        one.sync(store, UNBOUNDED.name, UNBOUNDED.runs())
+        one.sync(store, UNBOUNDED.name, resolved_runs(UNBOUNDED))
         assert not one.flush()
     first, last = lines
     assert first.startswith(f"MLflow at {address} cannot be reached (Connection refused)")
@@ -81,7 +82,7 @@ def test_a_server_that_only_fails_is_said_with_its_error(store: Folder) -> None:
     begin(store, UNBOUNDED)
     with failing_server() as address:
         one = MlflowUploader(address, EXPERIMENT, lines.append)
-        one.sync(store, UNBOUNDED.name, UNBOUNDED.runs())
+        one.sync(store, UNBOUNDED.name, resolved_runs(UNBOUNDED))
         assert not one.flush()
     assert "503" in lines[0]
 
@@ -94,9 +95,9 @@ def test_nobody_waits_for_a_server_that_never_answers(store: Folder, monkeypatch
     begin(store, UNBOUNDED)
     with silent_server() as (address, accepted):
         one = MlflowUploader(address, EXPERIMENT, lines.append)
-        for run in UNBOUNDED.runs():
+        for run in resolved_runs(UNBOUNDED):
             write_rounds(store, run)
-            one.sync(store, UNBOUNDED.name, UNBOUNDED.runs())
+            one.sync(store, UNBOUNDED.name, resolved_runs(UNBOUNDED))
         while not accepted:
             time.sleep(0.01)
         assert not one.flush()
@@ -115,7 +116,7 @@ from raylab.tracking import MlflowUploader, uploader
 from tests.tracking.mlflow_runs import UNBOUNDED
 uploader.SERVER_PATIENCE = 1.0
 one = MlflowUploader(sys.argv[2], "tests", say=print)
-one.sync(Folder(sys.argv[1]), UNBOUNDED.name, UNBOUNDED.runs())
+one.sync(Folder(sys.argv[1]), UNBOUNDED.name, resolved_runs(UNBOUNDED))
 one.flush()
 """
 
@@ -141,7 +142,7 @@ def test_nothing_is_lost_when_the_server_is_killed_and_started_again(
     monkeypatch.setattr(uploader, "SERVER_PATIENCE", 300.0)
     lines: list[str] = []
     begin(store, UNBOUNDED)
-    name, runs = UNBOUNDED.name, UNBOUNDED.runs()
+    name, runs = UNBOUNDED.name, resolved_runs(UNBOUNDED)
     server.start()
     one = MlflowUploader(server.address, EXPERIMENT, lines.append)
     write_rounds(store, runs[0], stop=2)
@@ -181,7 +182,7 @@ def test_a_server_that_stalls_in_the_middle_makes_nothing_twice(
     server = running_server
     write_study(store, SMALL)
     one = MlflowUploader(server.address, "stalls", lines.append)
-    one.sync(store, SMALL.name, SMALL.runs())
+    one.sync(store, SMALL.name, resolved_runs(SMALL))
     while not (Path(store.root) / f"studies/{SMALL.name}/mlflow.json").exists():
         time.sleep(0.01)
     server.send(signal.SIGSTOP)
