@@ -9,15 +9,15 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from raylab.files import Folder
+from raylab.runs import stored_study
 from raylab.runs.rounds import STEPS
-from raylab.runs.studies import study_config
 from raylab.tracking.payload import budget, metrics, run_child
 
 
 def mirror(storage: str, study: str, logs: str) -> None:
     """Write every committed metric of a study, the number of labelled regions as the step."""
     folder = Folder(storage, create=False)
-    for run in study_config(folder, study).runs():
+    for run in stored_study(folder, study).runs:
         child = run_child(folder, run)
         target = Path(logs, child.name)
         for old in target.glob("events.*"):  # written anew each time: nothing is kept but what the store says

@@ -62,13 +62,14 @@ def test_the_tracker_writes_what_is_committed(tmp_path: Path) -> None:
     from tensorboardX.proto.event_pb2 import Event
 
     from raylab.files import Folder
+    from tests.configs import resolved_runs
     from tests.report.study_on_disk import CONFIG, write_study
 
     write_study(Folder(str(tmp_path / "results")))
     for _ in range(2):  # again writes the same again
         results, logs = str(tmp_path / "results"), str(tmp_path)
         python(f"from docs.examples.my_tracker import mirror; mirror({results!r}, {CONFIG.name!r}, {logs!r})")
-    run = CONFIG.runs()[0]
+    run = resolved_runs(CONFIG)[0]
     (log,) = (tmp_path / run.label).glob("events.*")
     data, points = log.read_bytes(), []
     while data:  # TFRecord: length, its checksum, an event, its checksum
@@ -125,5 +126,6 @@ print("the same")
 
 
 def test_the_mechanism_changes_no_identity(patched: Path) -> None:
-    ask = "from raylab.config import RunConfig; print(RunConfig().identity())"
+    known = "from raylab.config import RunConfig; from raylab.runs import Inputs, resolve"
+    ask = f"{known}; print(resolve(RunConfig(), Inputs('')).label)"
     assert python(ask, patched) == python(ask)
