@@ -2,7 +2,7 @@
 
 A row of the strategy table may be edited and a file replaced; a name would not tell. So the identity is over numbers
 and contents, over those fields alone that differ from their default (a new optional field makes no run another), and
-over nothing of where a run lies or how it is computed (DESIGN.md section 3b).
+over nothing of where a run lies or how it is computed (docs/definitions.md, "Identity").
 """
 
 from __future__ import annotations
