@@ -6,7 +6,9 @@ status 2; anything else is a bug in raylab and keeps its traceback.
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -114,3 +116,39 @@ def exit_cleanly() -> Iterator[None]:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+
+
+@contextmanager
+def without_teardown() -> Iterator[None]:
+    """End the process with the block's status once the exit functions have run, without taking Python down.
+
+    Meant for the outermost frame of a program, before the libraries that start threads are imported.
+    """
+    status = 1  # of an error that no one caught, whose traceback Python prints before the exit functions run
+
+    def leave() -> None:
+        os._exit(_flushed(status))
+
+    # Threads of native libraries (Arrow's, tokio's below obstore) outlive the main one. One that wants Python's lock
+    # while the interpreter is being taken down is ended in the middle of a C++ destructor before Python 3.14, and the
+    # process aborts with 134 after a right answer (apache/arrow#45017, #49942, python/cpython#87135).
+    atexit.register(leave)  # the first one registered runs last
+    try:
+        yield
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        raise
+
+
+def _flushed(status: int) -> int:
+    """Write out what was printed; gives the status, or 1 where a success could not be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:  # whoever read it has had enough
+            status = status or 1
+        except (OSError, ValueError) as error:
+            os.write(2, f"error: the output could not be written ({error})\n".encode())
+            status = status or 1
+    return status

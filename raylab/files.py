@@ -269,8 +269,9 @@ class Folder:
         """
         content = pa.BufferReader(self.read_bytes(path))
         with self._parquet_told(path):
-            # With threads, pyarrow 25 now and then aborts a process that exits soon after.
-            return pq.read_table(content, use_threads=False)
+            # pq.read_table hands the bytes to a thread of Arrow's even when told to use none, and a process that exits
+            # while that thread still holds them may abort (see errors.without_teardown).
+            return pq.ParquetFile(content).read(use_threads=False)
 
     @contextmanager
     def parquet(self, path: str, **options: Any) -> Iterator[pq.ParquetFile]:

@@ -501,3 +501,18 @@ def test_a_forked_process_is_told_that_it_cannot(s3: S3Server) -> None:
             os._exit(0 if "a forked process cannot use object stores" in str(error) else 1)
         os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted as Linux lists them")
+def test_no_thread_is_left_with_the_bytes_of_a_table(tmp_path: Path) -> None:
+    """One that still holds them while the process ends may abort it."""
+    Folder(str(tmp_path)).write_table("t.parquet", TABLE)
+    code = """
+import os, sys, pyarrow as pa, pyarrow.parquet as pq
+from raylab.files import Folder
+pq.ParquetFile(pa.BufferReader(open(sys.argv[1] + "/t.parquet", "rb").read())).metadata  # pyarrow's own of the start
+before = set(os.listdir("/proc/self/task"))
+Folder(sys.argv[1]).read_table("t.parquet")
+assert set(os.listdir("/proc/self/task")) <= before
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
