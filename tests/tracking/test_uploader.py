@@ -113,6 +113,7 @@ _ENDS = """
 import sys
 from raylab.files import Folder
 from raylab.tracking import MlflowUploader, uploader
+from tests.configs import resolved_runs
 from tests.tracking.mlflow_runs import UNBOUNDED
 uploader.SERVER_PATIENCE = 1.0
 one = MlflowUploader(sys.argv[2], "tests", say=print)
