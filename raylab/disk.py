@@ -183,6 +183,18 @@ def _write_exclusively(path: str, data: Buffer) -> None:
 
 def _walk(folder: str, errors: list[OSError]) -> Iterator[str]:
     start = len(folder.rstrip("/")) + 1
-    for where, _, files in os.walk(folder, onerror=errors.append, followlinks=True):
+    seen: set[tuple[int, int]] = set()
+    for where, folders, files in os.walk(folder, onerror=errors.append, followlinks=True):
+        folders.sort(key=os.fsencode)
+        try:
+            found = os.stat(where)
+        except OSError as error:
+            errors.append(error)
+            continue
+        # Links may lead back to a folder above, or to one that was walked already.
+        if (found.st_dev, found.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
         below = where[start:]
         yield from (f"{below}/{file}" for file in files) if below else files

@@ -252,7 +252,7 @@ def pool_regions(
         progress: told of every image that is cut into superpixels, as stage `regions`.
 
     Raises:
-        ConfigError: N does not suit the images, or scikit-image is needed and not installed.
+        ConfigError: N gives more superpixels an image than can be told apart, or scikit-image is needed and missing.
         StoreError: stored superpixels are damaged.
         BudgetError: the pool holds less than the budget.
     """

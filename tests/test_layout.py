@@ -13,6 +13,7 @@ import raylab
 ROOT = Path(raylab.__file__).parent
 LAYERS = (
     "errors",
+    "yaml_text",
     "progress",
     "plugins",
     "disk",

@@ -43,11 +43,16 @@ class SelectOptions(Extensible):
 
 def check(options: CheckOptions) -> None:
     """Every problem of a data set's files, all at once."""
-    from raylab.data import find_problems, open_dataset
+    from raylab.data import open_dataset, survey_dataset
 
     config = absolute_paths(options)
-    if problems := find_problems(config):
-        raise DataError(problems)
+    survey = survey_dataset(config, decode_images=True)
+    if survey is not None:
+        if survey.problems:
+            raise DataError(survey.problems)
+        print("\n".join(survey.lines()))
+        for line in survey.warnings:
+            print(f"note: {line}")
     dataset = open_dataset(config)
     sizes = {split: len(dataset.image_names(split)) for split in ("train", "val")}  # type: ignore[arg-type]
     print(f"{config.name}: {sizes['train']} training and {sizes['val']} validation images, no problems")
@@ -57,6 +62,7 @@ def pack(options: PackOptions) -> None:
     """A data set as Parquet shards in a folder or at a URI, which every command takes as the data set's root."""
     from raylab.data.pack import pack_config
 
+    options = absolute_paths(options)
     print(pack_config(options, options.output, tell=print))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -15,8 +17,11 @@ from pydantic import BaseModel, ValidationError
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.errors import ConfigError, nearest
 from raylab.files import absolute
+from raylab.yaml_text import parse_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})", re.ASCII)
 
 GENERATED = "synthetic"
 """The preset of generated scenes, which runs on them start from."""
@@ -90,10 +95,10 @@ def _file_values(model: type[BaseModel], path: str) -> dict[str, Any]:
         ConfigError: names the file and the field.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        values = parse_yaml(Path(path).read_text(encoding="utf-8-sig")) or {}
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
@@ -175,18 +180,36 @@ def absolute_paths(config: Model) -> Model:
     if isinstance(config, StudyConfig):
         return config.model_copy(update={"run": absolute_paths(config.run)})
     if isinstance(config, DataConfig):
-        return config.model_copy(update={"root": config.root and absolute(config.root)})
+        return config.model_copy(update={"root": config.root and absolute(expanded(config.root, "data.root"))})
     if isinstance(config, RunConfig):
-        weights = config.model.weights if config.model.weights_by_name else absolute(config.model.weights)
+        weights = config.model.weights
+        if not config.model.weights_by_name:
+            weights = absolute(expanded(weights, "model.weights"))
         return config.model_copy(
             update={
                 "data": absolute_paths(config.data),
                 "pretraining": config.pretraining.model_copy(update={"data": absolute_paths(config.pretraining.data)}),
                 "model": config.model.model_copy(update={"weights": weights}),
-                "storage": absolute(config.storage),
+                "storage": absolute(expanded(config.storage, "storage")),
             }
         )
     return config
+
+
+def expanded(path: str, field: str) -> str:
+    """A path or URI with the environment's variables in it, `$DATA` or `${DATA}`, in place of their names.
+
+    Args:
+        path: as it was given.
+        field: that gave it, for messages.
+
+    Raises:
+        ConfigError: a variable is not set, and nothing lies at the path as it is written.
+    """
+    text = os.path.expandvars(path)
+    if "://" not in text and (missing := _VARIABLE.search(text)) and not os.path.exists(os.path.expanduser(text)):
+        raise ConfigError(f"{field}: {path} names {missing[0]}, which is not set; set it, or give the path itself")
+    return text
 
 
 def _unknown_keys(model: type[BaseModel], values: dict[str, Any], section: str = "") -> Iterable[str]:

@@ -56,6 +56,9 @@ class DataConfig(Frozen):
     """Folder or URI (s3://, gs://) of the data set, raw or packed by `raylab pack`; not used by `synthetic`."""
     train_list: str = "train"
     """The list of images that is the pool, where a data set brings several (VOC 2012: `train_aug` is SBD's)."""
+    max_pixels: Positive = 2**28
+    """Pixels of one image or mask above which it is refused before it is decoded (16,384 x 16,384); decoding takes up
+    to 8 bytes a pixel."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property

@@ -20,6 +20,7 @@ from raylab.data.registry import (
     find_problems,
     open_dataset,
     register_dataset,
+    survey_dataset,
 )
 from raylab.data.synthetic.scenes import SyntheticScenes
 
@@ -41,4 +42,5 @@ __all__ = [
     "find_problems",
     "open_dataset",
     "register_dataset",
+    "survey_dataset",
 ]

@@ -1,116 +1,160 @@
 """From a file to an array: images, masks of class ids, masks painted in colours.
 
-PIL's decoders raise whatever they like at a broken file; here that becomes a `DataError` of one line.
+What a file says of its pixels (`raylab.data.image_file`) is applied, alike for images and masks, or the
+file is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from raylab.data.classes import IGNORE, Colour
+from raylab.data.image_file import (
+    PLAIN,
+    ImageFile,
+    Reading,
+    bits,
+    check_trailer,
+    deep_values,
+    lossy_format,
+    open_image,
+    orientation,
+    raw_mode,
+    turned,
+)
 from raylab.errors import DataError
 
-EXIF_ORIENTATION = 0x0112
 _UNKNOWN = -1
 _LISTED = 8
+_BLOCK_PIXELS = 2**22
+"""Pixels of a large image that are converted at a time, beside those that PIL holds of all of it."""
+_SCALED_IDS = {"L;2": 85, "L;4": 17}
+"""What PIL multiplies the values of grey files with fewer bits by."""
 
 
-class ImageFile(Protocol):
-    """An image or mask as it is stored: a file of a folder (`raylab.files.File`) or a cell of a packed set."""
-
-    @property
-    def shape(self) -> tuple[int, int] | None:
-        """Height and width where they are known without opening it."""
-        ...
-
-    def __str__(self) -> str:
-        """What to tell a person: where it lies."""
-        ...
-
-    def state(self) -> tuple[int, int] | None:
-        """Bytes and time of modification in nanoseconds; None where it has none of its own."""
-        ...
-
-    def open(self, whole: bool = True) -> IO[bytes]:
-        """Open it for reading; unless `whole`, only some of its beginning will be read."""
-        ...
-
-
-@contextmanager
-def open_image(file: ImageFile, whole: bool = True) -> Iterator[Image.Image]:
-    """Open an image file; pixels are decoded only when they are asked for.
+def read_rgb(file: ImageFile, reading: Reading = PLAIN) -> NDArray[np.uint8]:
+    """Decode an image, upright.
 
     Args:
-        file: to open.
-        whole: the pixels will be asked for, not the header alone.
-
-    Raises:
-        DataError: the file is missing, or opening it or what the `with` block decodes fails.
-    """
-    try:
-        with file.open(whole) as content, Image.open(content) as image:
-            yield image
-    except (DataError, MemoryError):
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{file}: the file is missing; restore it") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{file}: does not decode (no image format is recognised); replace the file") from error
-    except Exception as error:
-        # Among what PIL raises: OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBombError.
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"{file}: does not decode ({' '.join(str(reason).split())}); replace the file") from error
-
-
-def read_size(file: ImageFile) -> tuple[int, int]:
-    """Height and width in pixels, from the file's header.
-
-    Raises:
-        DataError: the file is missing or its header does not decode.
-    """
-    if file.shape is not None:
-        return file.shape
-    with open_image(file, whole=False) as image:
-        return image.height, image.width
-
-
-def is_turned(file: ImageFile) -> bool:
-    """Whether the file asks, by EXIF, to be shown otherwise than it is stored."""
-    with open_image(file) as image:
-        return bool(image.getexif().get(EXIF_ORIENTATION, 1) != 1)
-
-
-def read_rgb(file: ImageFile) -> NDArray[np.uint8]:
-    """Decode an image, as it is stored (an EXIF orientation is not applied, as it is not to the mask).
+        file: to read.
+        reading: how; values of more than 8 bits are scaled from its range.
 
     Returns:
         (H, W, 3) uint8 RGB; an alpha channel is dropped.
 
     Raises:
-        DataError: the file is missing, does not decode or has more than 8 bits a channel.
+        DataError: the file is missing, does not decode, has too many pixels or stores more than 8 bits a channel in a
+            way that is not read.
     """
-    with open_image(file) as image:
-        image.load()
-        if image.mode.startswith(("I", "F")):
-            raise DataError(f"{file}: image has more than 8 bits a channel (mode {image.mode}); save it with 8 bits")
+    with open_image(file, reading) as image:
+        way = orientation(image)
+        if bits(image) > 8:
+            values, largest = deep_values(file, image, reading)
+            rgb = _in_8_bits(file, values, largest, reading)
+        else:
+            _load(file, image)
+            rgb = _as_rgb(image)
+        check_trailer(file, image, way)
+        return rgb if way == 1 else turned(rgb, way)
+
+
+def _load(file: ImageFile, image: Image.Image) -> None:
+    image.load()
+    if image.mode.startswith(("I", "F")):
+        raise DataError(
+            f"{file}: image has more than 8 bits a channel (mode {image.mode}); save it as PNG with 8 or 16 bits a "
+            "channel"
+        )
+
+
+def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.width * image.height <= _BLOCK_PIXELS:
         return np.array(image.convert("RGB"), np.uint8)
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, block in _blocks(image):
+        rgb[rows] = np.asarray(block.convert("RGB"))
+    return rgb
+
+
+def _blocks(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """A decoded image in parts of whole rows, so that conversions need no further copy of all of it."""
+    step = max(1, _BLOCK_PIXELS // image.width)
+    for top in range(0, image.height, step):
+        end = min(top + step, image.height)
+        yield slice(top, end), image.crop((0, top, image.width, end))
+
+
+def _in_8_bits(file: ImageFile, values: NDArray[np.uint16], largest: int, reading: Reading) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 of (H, W) or (H, W, 3) values, the range to 0..255, rounded to the nearest."""
+    low, high = reading.low, largest if reading.high is None else reading.high
+    if not reading.clip and (most := int(values.max(initial=0))) > high:
+        raise DataError(
+            f"{file}: holds {most}, above the {high.bit_length()} bits that dataset.yaml tells; correct bits, or give "
+            "range: [lowest, highest]"
+        )
+    # A table of all values is faster than dividing each, and needs no wider copy of the image.
+    every = np.clip(np.arange(2**16, dtype=np.int64) - low, 0, high - low)
+    table = ((every * 510 + (high - low)) // (2 * (high - low))).astype(np.uint8)
+    grey = table[values]
+    return grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
+
+
+def deep_maximum(file: ImageFile, reading: Reading = PLAIN) -> tuple[int, int] | None:
+    """The largest value of an image with more than 8 bits a channel and the largest that its bits can hold; else None.
+
+    Raises:
+        DataError: as `read_rgb`.
+    """
+    with open_image(file, reading, whole=False) as image:
+        if bits(image) <= 8:
+            return None
+    with open_image(file, reading) as image:
+        values, largest = deep_values(file, image, reading)
+        return int(values.max(initial=0)), largest
+
+
+def check_image(file: ImageFile, reading: Reading, size: tuple[int, int]) -> None:
+    """Decode an image, and keep nothing of it.
+
+    Args:
+        file: to read.
+        reading: how.
+        size: its upright height and width by the header.
+
+    Raises:
+        DataError: as `read_rgb`.
+    """
+    if size[0] * size[1] <= _BLOCK_PIXELS:
+        read_rgb(file, reading)
+        return
+    with open_image(file, reading) as image:
+        way = orientation(image)
+        if bits(image) > 8:
+            deep_values(file, image, reading)
+        else:
+            _load(file, image)
+        check_trailer(file, image, way)
 
 
 class MaskCoding(Protocol):
     """How the masks of a data set say which class a pixel has."""
 
+    @property
+    def kind(self) -> str:
+        """Of the values that masks hold."""
+        ...
+
     def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """(H, W) uint8 training ids, `IGNORE` where a pixel does not count.
 
         Args:
-            image: of the mask.
+            image: of the mask, opened; its pixels are not decoded yet.
             uri: of the file, for messages.
 
         Raises:
@@ -118,23 +162,79 @@ class MaskCoding(Protocol):
         """
         ...
 
+    def count(self, image: Image.Image, uri: str) -> dict[int, int]:
+        """Pixels by the value that the file holds, a packed colour where masks are painted; arguments as `decode`.
+
+        Raises:
+            DataError: the image has another mode than the coding wants. Values without a class are counted.
+        """
+        ...
+
+    def refuse_unknown(self, counts: Mapping[int, int], uri: str) -> None:
+        """Refuse a mask that holds values without a class.
+
+        Args:
+            counts: pixels by value.
+            uri: of the file, for messages.
+
+        Raises:
+            DataError: it does.
+        """
+        ...
+
+    def meaning(self, value: int) -> int | None:
+        """Training id of a value in the files, `IGNORE` if it does not count, None without a class."""
+        ...
+
+    def told(self, value: int) -> str:
+        """A value in the files as it is told to people."""
+        ...
+
     def key(self) -> bytes:
         """What tells this coding from another, for the data set's fingerprint."""
         ...
 
 
-def read_mask(file: ImageFile, coding: MaskCoding) -> NDArray[np.uint8]:
-    """Decode a mask.
+def read_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -> NDArray[np.uint8]:
+    """Decode a mask, upright.
 
     Returns:
         (H, W) uint8 training ids, `IGNORE` where a pixel does not count.
 
     Raises:
-        DataError: the file is missing, does not decode, has a wrong mode or values without a class.
+        DataError: the file is missing, does not decode, is lossy, has too many pixels, a wrong mode or values without a
+            class.
     """
-    with open_image(file) as image:
-        image.load()
-        return coding.decode(image, str(file))
+    with open_image(file, reading) as image:
+        way = orientation(image)
+        refuse_lossy(file, image)
+        ids = coding.decode(image, str(file))
+        check_trailer(file, image, way)
+        return ids if way == 1 else turned(ids, way)
+
+
+def count_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -> tuple[tuple[int, int], dict[int, int]]:
+    """Upright height and width of a mask, and its pixels by value (`MaskCoding.count`).
+
+    Raises:
+        DataError: as `read_mask`, but for values without a class, which are counted.
+    """
+    with open_image(file, reading) as image:
+        way = orientation(image)
+        refuse_lossy(file, image)
+        counts = coding.count(image, str(file))
+        check_trailer(file, image, way)
+        return ((image.width, image.height) if way >= 5 else (image.height, image.width)), counts
+
+
+def refuse_lossy(file: ImageFile, image: Image.Image) -> None:
+    """Refuse a mask whose compression changes ids and colours.
+
+    Raises:
+        DataError: it has such a compression.
+    """
+    if kind := lossy_format(image):
+        raise DataError(f"{file}: mask is stored as {kind}, which changes ids and colours; save it as PNG")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +246,16 @@ class IdCoding:
         ignored: ids in the files of pixels that do not count.
         way_out: what a user can do about an id without a class.
         colours_way_out: what a user can do about a mask in colours.
+        colours: by id in the files, the colour that people are told of it. A palette that shows some of these colours
+            must show them all at their ids: otherwise its colours and its indices tell of other classes.
     """
 
     ids: tuple[int, ...]
     ignored: tuple[int, ...]
     way_out: str = "correct the mask"
     colours_way_out: str = "save class ids"
+    colours: Mapping[int, Colour] | None = None
+    kind: str = field(default="ids", init=False)
 
     def __post_init__(self) -> None:
         table = np.full(256, _UNKNOWN, np.int16)
@@ -161,20 +265,70 @@ class IdCoding:
 
     def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """See `MaskCoding.decode`."""
-        if image.mode not in ("L", "P"):
-            raise DataError(f"{uri}: {self._wrong_mode(image.mode)}")
-        ids = np.asarray(image)
+        factor, histogram = self._look(image, uri)
+        self.refuse_unknown(_by_id(histogram, factor), uri)
         table: NDArray[np.int16] = self.__dict__["_table"]
-        training: NDArray[np.int16] = table[ids]
-        if training.min(initial=0) < 0:
-            unknown = training < 0
-            found = shorten([str(value) for value in np.unique(ids[unknown])])
+        return np.asarray(table[np.arange(256) // factor].astype(np.uint8)[np.asarray(image)], np.uint8)
+
+    def count(self, image: Image.Image, uri: str) -> dict[int, int]:
+        """See `MaskCoding.count`."""
+        factor, histogram = self._look(image, uri)
+        return _by_id(histogram, factor)
+
+    def refuse_unknown(self, counts: Mapping[int, int], uri: str) -> None:
+        """See `MaskCoding.refuse_unknown`."""
+        if unknown := [value for value in sorted(counts) if self.meaning(value) is None]:
+            found = shorten([str(value) for value in unknown])
             known = f"{shorten([str(value) for value in self.ids], 20)}; ignored: {_or_none(self.ignored)}"
-            pixels = int(unknown.sum())
+            pixels = sum(counts[value] for value in unknown)
             raise DataError(
                 f"{uri}: mask ids without a class: {found} ({pixels} pixels; known: {known}); {self.way_out}"
             )
-        return np.asarray(training, np.uint8)
+
+    def _look(self, image: Image.Image, uri: str) -> tuple[int, NDArray[np.int64]]:
+        """What the file's values were multiplied by, and the pixels by value, once the mask holds ids at all."""
+        raw = raw_mode(image)
+        if bits(image) > 8 or image.mode not in ("L", "P"):
+            raise DataError(f"{uri}: {self._wrong_mode(image.mode)}")
+        if raw.partition(";")[2] in ("I", "R", "IR", "2I", "4I"):
+            raise DataError(f"{uri}: mask is stored inverted (white as 0), so its ids are ambiguous; save it as PNG")
+        factor = _SCALED_IDS.get(raw, 1)
+        image.load()
+        histogram = np.asarray(image.histogram()[:256], np.int64)
+        if image.mode == "P" and self.colours:
+            self._check_palette(image, np.flatnonzero(histogram).tolist(), uri)
+        return factor, histogram
+
+    def _check_palette(self, image: Image.Image, used: Sequence[int], uri: str) -> None:
+        colours = self.colours or {}
+        flat = image.getpalette() or []
+        shown: dict[int, Colour] = {
+            value: (flat[3 * value], flat[3 * value + 1], flat[3 * value + 2])
+            for value in used
+            if 3 * value + 2 < len(flat)
+        }
+        owner = {colour: value for value, colour in colours.items()}
+        if not any(colour in owner for colour in shown.values()):
+            return  # a palette of other colours says nothing of these classes
+        wrong = {value: colour for value, colour in shown.items() if value in colours and colours[value] != colour}
+        wrong |= {value: colour for value, colour in shown.items() if owner.get(colour, value) != value}
+        if wrong:
+            value, colour = next(iter(sorted(wrong.items())))
+            whose = f", the colour of id {owner[colour]}" if colour in owner else ""
+            raise DataError(
+                f"{uri}: the palette shows id {value} as {list(colour)}{whose}, dataset.yaml says "
+                f"{list(colours[value]) if value in colours else 'no such id'}; correct the colours there, or say "
+                "`coding: colour` if the colours are right and the ids are not"
+            )
+
+    def meaning(self, value: int) -> int | None:
+        """See `MaskCoding.meaning`."""
+        table: NDArray[np.int16] = self.__dict__["_table"]
+        return None if table[value] < 0 else int(table[value])
+
+    def told(self, value: int) -> str:
+        """See `MaskCoding.told`."""
+        return str(value)
 
     def _wrong_mode(self, mode: str) -> str:
         want = "8-bit class ids (mode L or P) are expected"
@@ -206,6 +360,7 @@ class ColourCoding:
     way_out: str = "correct the mask"
     ids: tuple[int, ...] | None = None
     ids_way_out: str = "save it in colours"
+    kind: str = field(default="colours", init=False)
 
     def __post_init__(self) -> None:
         ids = range(len(self.colours)) if self.ids is None else self.ids
@@ -217,20 +372,53 @@ class ColourCoding:
 
     def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """See `MaskCoding.decode`."""
-        if image.mode not in ("RGB", "RGBA", "P"):
-            raise DataError(f"{uri}: mask has mode {image.mode}, colours (mode RGB) are expected; {self.ids_way_out}")
-        rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
-        packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+        self._check_mode(image, uri)
+        image.load()
         codes: NDArray[np.uint32] = self.__dict__["_codes"]
         values: NDArray[np.uint8] = self.__dict__["_values"]
-        nearest = np.minimum(np.searchsorted(codes, packed), len(codes) - 1)
-        unknown = codes[nearest] != packed
-        if unknown.any():
-            found = [f"[{code >> 16}, {code >> 8 & 255}, {code & 255}]" for code in np.unique(packed[unknown]).tolist()]
-            raise DataError(
-                f"{uri}: mask colours without a class: {shorten(found)} ({int(unknown.sum())} pixels); {self.way_out}"
-            )
-        return values[nearest]
+        ids = np.empty((image.height, image.width), np.uint8)
+        unknown: dict[int, int] = {}
+        for rows, block in _blocks(image):
+            packed = _packed(block)
+            nearest = np.minimum(np.searchsorted(codes, packed), len(codes) - 1)
+            ids[rows] = values[nearest]
+            if (stray := codes[nearest] != packed).any():
+                for code, pixels in _counted(packed[stray]):
+                    unknown[code] = unknown.get(code, 0) + pixels
+        self.refuse_unknown(unknown, uri)
+        return ids
+
+    def count(self, image: Image.Image, uri: str) -> dict[int, int]:
+        """See `MaskCoding.count`."""
+        self._check_mode(image, uri)
+        image.load()
+        counts: dict[int, int] = {}
+        for _, block in _blocks(image):
+            for code, pixels in _counted(_packed(block)):
+                counts[code] = counts.get(code, 0) + pixels
+        return counts
+
+    def refuse_unknown(self, counts: Mapping[int, int], uri: str) -> None:
+        """See `MaskCoding.refuse_unknown`."""
+        if unknown := [code for code in sorted(counts) if self.meaning(code) is None]:
+            found = shorten([self.told(code) for code in unknown])
+            pixels = sum(counts[code] for code in unknown)
+            raise DataError(f"{uri}: mask colours without a class: {found} ({pixels} pixels); {self.way_out}")
+
+    def _check_mode(self, image: Image.Image, uri: str) -> None:
+        if image.mode not in ("RGB", "RGBA", "P") or bits(image) > 8:
+            kind = f"{bits(image)} bits a channel" if bits(image) > 8 else f"mode {image.mode}"
+            raise DataError(f"{uri}: mask has {kind}, colours (mode RGB) are expected; {self.ids_way_out}")
+
+    def meaning(self, value: int) -> int | None:
+        """See `MaskCoding.meaning`."""
+        codes: NDArray[np.uint32] = self.__dict__["_codes"]
+        at = min(int(np.searchsorted(codes, value)), len(codes) - 1)
+        return int(self.__dict__["_values"][at]) if codes[at] == value else None
+
+    def told(self, value: int) -> str:
+        """See `MaskCoding.told`."""
+        return f"[{value >> 16}, {value >> 8 & 255}, {value & 255}]"
 
     def key(self) -> bytes:
         """See `MaskCoding.key`."""
@@ -240,6 +428,21 @@ class ColourCoding:
 
 def _pack(colour: Colour) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+def _by_id(histogram: NDArray[np.int64], factor: int) -> dict[int, int]:
+    return {value // factor: int(histogram[value]) for value in np.flatnonzero(histogram).tolist()}
+
+
+def _packed(image: Image.Image) -> NDArray[np.uint32]:
+    """(H, W) uint32: red, green and blue of every pixel in one number."""
+    rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
+    return np.asarray(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2], np.uint32)
+
+
+def _counted(packed: NDArray[np.uint32]) -> Iterator[tuple[int, int]]:
+    values, counts = np.unique(packed, return_counts=True)
+    return zip(values.tolist(), counts.tolist(), strict=True)
 
 
 def _or_none(values: Sequence[int]) -> str:

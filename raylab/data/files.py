@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,15 @@ from numpy.typing import NDArray
 from raylab.data import decode
 from raylab.data.base import Split
 from raylab.data.classes import ClassMap
-from raylab.data.decode import ImageFile, MaskCoding
+from raylab.data.decode import MaskCoding
 from raylab.data.fingerprint import FileDigests, Fingerprint
-from raylab.data.layout import SPLITS, Entry, Layout
+from raylab.data.image_file import PLAIN, ImageFile, Reading, read_size
+from raylab.data.layout import SPLITS, Entry
 from raylab.data.packed import PackedFolder
 from raylab.data.source import Source
+from raylab.data.survey import Answers, FileFacts, Survey, sizes_differ, survey_files, told_size
 from raylab.errors import DataError
+from raylab.progress import Progress
 
 _REQUESTS = 32
 
@@ -34,11 +38,12 @@ class FileDataset:
         source: its root.
         classes: the training classes.
         coding: how masks are coded; None if the class map could not be read, which is then among `problems`.
-        layout: where the files lie, of each split if the splits differ.
         entries: what was found in each split.
         problems: what is wrong with the folders and the pairing.
         strict: refuse to open with such problems. Without it they stay for `problems()`, which then tells all.
         side_files: paths of other files that say which images and classes there are.
+        reading: how the files are read.
+        answers: what the set's owner says of what looks like a mistake; None where there is no file to say it in.
 
     Raises:
         DataError: `strict`, and there are problems; it names all of them.
@@ -51,11 +56,12 @@ class FileDataset:
         source: Source,
         classes: ClassMap,
         coding: MaskCoding | None,
-        layout: Layout | Mapping[Split, Layout],
         entries: Mapping[Split, Sequence[Entry]],
         problems: Sequence[str],
         strict: bool,
         side_files: Sequence[str] = (),
+        reading: Reading = PLAIN,
+        answers: Answers | None = None,
     ) -> None:
         if problems and strict:
             raise DataError(problems)
@@ -63,9 +69,11 @@ class FileDataset:
         self.source = source
         self.classes = classes
         self.coding = coding
-        self.layouts = dict.fromkeys(SPLITS, layout) if isinstance(layout, Layout) else dict(layout)
         self.found_at_opening = tuple(problems)
         self.side_files = tuple(side_files)
+        self.reading = reading
+        self.answers = answers
+        self._sizes: dict[tuple[Split, int], tuple[int, ...]] = {}
         self._complete: dict[Split, tuple[Entry, ...]] = {}
         self._single: dict[Split, tuple[Entry, ...]] = {}
         for split, found in entries.items():
@@ -77,42 +85,71 @@ class FileDataset:
         return [entry.name for entry in self._complete[split]]
 
     def image_sizes(self, split: Split) -> NDArray[np.int32]:
-        """(images, 2) int32 heights and widths in pixels, read from the files' headers.
+        """(images, 2) int32 upright heights and widths in pixels, read from the files' headers.
 
         Raises:
             DataError: headers that do not decode, all of them.
         """
-        return _read_sizes(self.source, [self.image_file(split, entry) for entry in self._complete[split]])
+        sizes = self._read_sizes([self.image_file(entry) for entry in self._complete[split]])
+        self._sizes |= {(split, index): tuple(size) for index, size in enumerate(sizes.tolist())}
+        return sizes
 
     def mask_sizes(self, split: Split) -> NDArray[np.int32]:
         """The same of the masks."""
-        return _read_sizes(self.source, [self.mask_file(split, entry) for entry in self._complete[split]])
+        return self._read_sizes([self.mask_file(entry) for entry in self._complete[split]])
 
     def read_image(self, split: Split, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, as stored.
+        """(H, W, 3) uint8 RGB, upright.
 
         Raises:
-            DataError: the file is missing or does not decode.
+            DataError: the file is missing or does not decode, or has another size than its header or index says.
             IndexError: the split has no such image.
         """
-        return decode.read_rgb(self.image_file(split, self._complete[split][index]))
+        file = self.image_file(self._complete[split][index])
+        image = decode.read_rgb(file, self.reading)
+        if file.shape is not None and file.shape != image.shape[:2]:
+            raise DataError(f"{file}: image is {told_size(image.shape)}, packed as {told_size(file.shape)}; pack again")
+        self._sizes[split, index] = image.shape[:2]
+        return image
 
     def read_mask(self, split: Split, index: int) -> NDArray[np.uint8]:
-        """(H, W) uint8 training ids, `IGNORE` where a pixel does not count.
+        """(H, W) uint8 training ids, `IGNORE` where a pixel does not count; upright, and of its image's size.
 
         Raises:
-            DataError: the file is missing, does not decode or holds an id outside the class map.
+            DataError: the file is missing, does not decode, holds an id outside the class map or has another size than
+                its image.
             IndexError: the split has no such image.
         """
         if self.coding is None:
             raise DataError(self.found_at_opening)
-        return decode.read_mask(self.mask_file(split, self._complete[split][index]), self.coding)
+        entry = self._complete[split][index]
+        file = self.mask_file(entry)
+        mask = decode.read_mask(file, self.coding, self.reading)
+        if (split, index) not in self._sizes:
+            self._sizes[split, index] = read_size(self.image_file(entry), self.reading)
+        if mask.shape != self._sizes[split, index]:
+            raise DataError(sizes_differ(self.image_file(entry), self._sizes[split, index], file, mask.shape))
+        return mask
 
     def problems(self) -> list[str]:
         """Every problem of the data set's files, one line each: what opening found, then what decoding all finds."""
-        damage = self.source.find_damage() if isinstance(self.source, PackedFolder) else []
+        return self.survey(decode_images=True).problems
+
+    def survey(
+        self, facts: FileFacts | None = None, decode_images: bool = False, progress: Progress | None = None
+    ) -> Survey:
+        """Look at the set as a whole: sizes, pixels of every class by split, and what looks like a mistake.
+
+        Args:
+            facts: of files, where some are known already.
+            decode_images: find images that do not decode too, and damage of packed sets; otherwise their headers do.
+            progress: told of every image, as stage `survey`.
+        """
+        damage = self.source.find_damage() if decode_images and isinstance(self.source, PackedFolder) else []
+        found = survey_files(self, facts or FileFacts(), decode_images, progress, whole=not self.found_at_opening)
         # Every image of a damaged shard tells of the shard.
-        return list(dict.fromkeys([*self.found_at_opening, *damage, *decode_all(self)]))
+        found.problems = list(dict.fromkeys([*self.found_at_opening, *damage, *found.problems]))
+        return found
 
     def fingerprint(self, digests: FileDigests | None = None) -> str:
         """Hexadecimal SHA-256 over the class map and the names, sizes and bytes of all files; not over the root.
@@ -125,7 +162,7 @@ class FileDataset:
         Raises:
             DataError: a file is missing or cannot be read.
         """
-        coding = b"" if self.coding is None else self.coding.key()
+        coding = self.coding_key()
         if isinstance(self.source, PackedFolder) and (own := self.source.fingerprint(self.classes.names, coding)):
             return own
         digests = digests or FileDigests()
@@ -145,46 +182,46 @@ class FileDataset:
 
     def paths(self, split: Split) -> list[tuple[str, str]]:
         """Paths of each image and its mask below the root, in the order of the names."""
-        return [(self._image_path(split, entry), self._mask_path(split, entry)) for entry in self._complete[split]]
+        return [(entry.image or "", entry.mask or "") for entry in self._complete[split]]
 
     def entries(self, split: Split) -> tuple[Entry, ...]:
         """All entries of a split, those without image or mask included."""
         return self._complete[split] + self._single[split]
 
-    def image_file(self, split: Split, entry: Entry) -> ImageFile:
+    def image_file(self, entry: Entry) -> ImageFile:
         """An entry's image, which it must have."""
-        return self.source.file(self._image_path(split, entry))
-
-    def mask_file(self, split: Split, entry: Entry) -> ImageFile:
-        """An entry's mask, which it must have."""
-        return self.source.file(self._mask_path(split, entry))
-
-    def _image_path(self, split: Split, entry: Entry) -> str:
         assert entry.image is not None
-        return self.layouts[split].image_path(split, entry.name, entry.image)
+        return self.source.file(entry.image)
 
-    def _mask_path(self, split: Split, entry: Entry) -> str:
+    def mask_file(self, entry: Entry) -> ImageFile:
+        """An entry's mask, which it must have."""
         assert entry.mask is not None
-        return self.layouts[split].mask_path(split, entry.name, entry.mask)
+        return self.source.file(entry.mask)
 
+    def coding_key(self) -> bytes:
+        """What tells how the files are read, for the fingerprint."""
+        return (self.coding.key() if self.coding is not None else b"") + self.reading.key()
 
-def _read_sizes(source: Source, files: Sequence[ImageFile]) -> NDArray[np.int32]:
-    sizes, problems = [], []
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_sizes": {}}
 
-    def read(file: ImageFile) -> tuple[int, int] | list[str]:
-        try:
-            return decode.read_size(file)
-        except DataError as error:
-            return error.problems
+    def _read_sizes(self, files: Sequence[ImageFile]) -> NDArray[np.int32]:
+        sizes, problems = [], []
 
-    for found in _in_threads(read, files, 1 if source.local else _REQUESTS):
-        if isinstance(found, tuple):
-            sizes.append(found)
-        else:
-            problems += found
-    if problems:
-        raise DataError(problems)
-    return np.asarray(sizes, np.int32).reshape(-1, 2)
+        def read(file: ImageFile) -> tuple[int, int] | list[str]:
+            try:
+                return read_size(file, self.reading)
+            except DataError as error:
+                return error.problems
+
+        for found in _in_threads(read, files, 1 if self.source.local else _REQUESTS):
+            if isinstance(found, tuple):
+                sizes.append(found)
+            else:
+                problems += found
+        if problems:
+            raise DataError(problems)
+        return np.asarray(sizes, np.int32).reshape(-1, 2)
 
 
 def _in_threads(
@@ -199,54 +236,3 @@ def _in_threads(
 
 def _threads() -> int:
     return min(8, os.cpu_count() or 1)
-
-
-def decode_all(dataset: FileDataset) -> list[str]:
-    """Decode every image and mask of a data set, unpaired ones too, in threads (decoding frees the interpreter).
-
-    Returns:
-        One line a problem, in the order of splits and names.
-    """
-    work: list[tuple[Split, Entry]] = []
-    for split in ("train", "val"):
-        work += [(split, entry) for entry in sorted(dataset.entries(split), key=lambda one: os.fsencode(one.name))]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda item: _check_entry(dataset, *item), work)
-        return [line for lines in found for line in lines]
-
-
-def _check_entry(dataset: FileDataset, split: Split, entry: Entry) -> list[str]:
-    """Problems of one image, of its mask, and of the two together."""
-    problems: list[str] = []
-    image_size = mask_size = None
-    if entry.image is not None:
-        try:
-            image_size = decode.read_rgb(dataset.image_file(split, entry)).shape[:2]
-        except DataError as error:
-            problems += error.problems
-    if entry.mask is not None:
-        file = dataset.mask_file(split, entry)
-        try:
-            with decode.open_image(file) as mask:
-                mask.load()
-                mask_size = (mask.height, mask.width)
-                if dataset.coding is not None:
-                    dataset.coding.decode(mask, str(file))
-        except DataError as error:
-            problems += error.problems
-    if image_size is not None and mask_size is not None and image_size != mask_size:
-        problems.append(_sizes_differ(dataset, split, entry, image_size, mask_size))
-    return problems
-
-
-def _sizes_differ(
-    dataset: FileDataset, split: Split, entry: Entry, image: tuple[int, ...], mask: tuple[int, ...]
-) -> str:
-    file = dataset.image_file(split, entry)
-    way_out = "save both at one size"
-    if decode.is_turned(file):
-        way_out = "the image is stored turned (EXIF orientation): save it upright"
-    return (
-        f"{dataset.mask_file(split, entry)}: mask is {mask[1]}x{mask[0]}, but its image {file} is "
-        f"{image[1]}x{image[0]} (width x height); {way_out}"
-    )

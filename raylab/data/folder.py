@@ -1,4 +1,4 @@
-"""A data set of one's own: images/, masks/ and a dataset.yaml.
+"""A data set of one's own: images, masks and a dataset.yaml.
 
 root/dataset.yaml                       root/dataset.yaml
 root/images/train/a.jpg                 root/images/a.jpg
@@ -10,7 +10,19 @@ classes:                                # their order is that of the training id
   - {name: road, id: 7, colour: [128, 64, 128]}
   - {name: car, id: 26}                 # is given a colour
 ignore: [0, 255]                        # ids that do not count; 255 if the key is left out
-masks: ids                              # or colour: RGB masks painted with the colours above
+coding: ids                             # or colour: RGB masks painted with the colours above
+
+Files that lie or are named otherwise:
+
+images: img_dir/{split}                 # images/{split} if the key is left out
+masks: ann_dir/{split}
+splits: {train: training, val: validation}
+mask_suffix: _mask                      # a.jpg and a_mask.png
+
+What looks like a mistake, and is not:
+
+absent: [car]                           # occurs in no mask
+bits: 12                                # of images with more than 8 bits a channel; or range: [0, 4095]
 """
 
 from __future__ import annotations
@@ -22,19 +34,17 @@ from collections.abc import Mapping, Sequence
 from raylab.data.base import Split
 from raylab.data.classes import ClassMap
 from raylab.data.files import FileDataset
-from raylab.data.folder_spec import FILE_NAME, FolderSpec, read_spec
-from raylab.data.layout import SPLITS, Entry, Layout
+from raylab.data.folder_found import suggest
+from raylab.data.folder_spec import FILE_NAME, ClassEntry, FolderSpec, read_spec
+from raylab.data.layout import SPLITS, Entry, Layout, composed
 from raylab.data.source import Source
 from raylab.errors import nearest
-
-_BY_FOLDER = Layout(images="images/{split}", masks="masks/{split}")
-_BY_FILE = Layout(images="images", masks="masks")
 
 Listing = tuple[dict[Split, list[Entry]], list[str]]
 
 
 def open_folder_dataset(source: Source, train_list: str, strict: bool) -> FileDataset:
-    """Open images (png, jpg, jpeg, tif, tiff, bmp, webp) and PNG masks that share their names; see the module's page.
+    """Open images (png, jpg, jpeg, tif, tiff, bmp, webp) and lossless masks that share their names; see the module.
 
     Args:
         source: holds dataset.yaml, images and masks.
@@ -45,33 +55,43 @@ def open_folder_dataset(source: Source, train_list: str, strict: bool) -> FileDa
         DataError: `strict`, and there are problems; it names all of them.
     """
     spec, problems = read_spec(source)
-    by_folder = any(source.is_folder(f"images/{split}") for split in SPLITS)
-    entries, found = _list_by_folder(source, spec) if by_folder else _list_by_file(source, spec)
+    said = spec or FolderSpec(classes=[ClassEntry(name="-", id=0)])
+    names = said.layout(by_split=True)
+    layout = said.layout(by_split=any(source.is_folder(names.image_folder(split)) for split in SPLITS))
+    entries, found = (
+        _list_by_folder(source, said, layout) if "{split}" in layout.images else _list_by_file(source, spec, layout)
+    )
+    if spec is None and source.is_file(FILE_NAME) and not entries["train"]:
+        found = []  # what dataset.yaml says of the folders is not known
+    elif found:
+        found = suggest(source, layout, entries, found)
     return FileDataset(
         name="folder",
         source=source,
         classes=ClassMap((), ()) if spec is None else spec.class_map(),
-        coding=None if spec is None else spec.coding(),
-        layout=_BY_FOLDER if by_folder else _BY_FILE,
+        coding=None if spec is None else spec.mask_coding(),
         entries=entries,
         problems=[*problems, *found],
         strict=strict,
         side_files=(FILE_NAME,),
+        reading=said.reading(),
+        answers=said.answers(source.uri_of(FILE_NAME)),
     )
 
 
-def _list_by_folder(source: Source, spec: FolderSpec | None) -> Listing:
+def _list_by_folder(source: Source, spec: FolderSpec, layout: Layout) -> Listing:
     """The splits are folders."""
-    entries, problems = _BY_FOLDER.list_splits(source)
-    if spec is not None and spec.val is not None:
-        problems.append(f"{source.uri_of(FILE_NAME)}: val: the folders of images/ already tell the splits; remove val")
+    entries, problems = layout.list_splits(source)
+    if spec.val is not None:
+        told = layout.images.replace("{split}", "")
+        problems.append(f"{source.uri_of(FILE_NAME)}: val: the folders of {told} already tell the splits; remove val")
     return entries, problems
 
 
-def _list_by_file(source: Source, spec: FolderSpec | None) -> Listing:
+def _list_by_file(source: Source, spec: FolderSpec | None, layout: Layout) -> Listing:
     """All images lie in one folder, and dataset.yaml says which are for validation."""
     # The layout names no split, so listing any one lists all.
-    entries, problems = _BY_FILE.list_split(source, "train")
+    entries, problems = layout.list_split(source, "train")
     problems = [line.replace(" in the train split", "") for line in problems]
     if spec is None or not entries:
         return {"train": entries, "val": []}, problems
@@ -83,8 +103,8 @@ def _list_by_file(source: Source, spec: FolderSpec | None) -> Listing:
     elif isinstance(spec.val, float):
         chosen = split_by_hash(names, spec.val)
     else:
-        chosen = set(spec.val)
-        for name in (name for name in spec.val if name not in names):
+        chosen = set(map(composed, spec.val))
+        for name in sorted(chosen - set(names)):
             hint = nearest(name, names) or "; give names without extension"
             problems.append(f"{where}: no image is named {name!r}{hint}")
     splits: Mapping[Split, list[Entry]] = {

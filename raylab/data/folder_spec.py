@@ -5,17 +5,36 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap, Colour, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
-from raylab.data.source import Source
+from raylab.data.image_file import PLAIN, Reading
+from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout
+from raylab.data.source import Source, decoded
+from raylab.data.survey import Answers
 from raylab.errors import MissingError, StoreError, nearest
+from raylab.yaml_text import parse_yaml
 
 FILE_NAME = "dataset.yaml"
 
+MASK_EXTENSIONS = (".png", ".tif", ".tiff", ".bmp", ".webp")
+
 Byte = Annotated[int, Field(strict=True, ge=0, le=255)]
+Word = Annotated[int, Field(strict=True, ge=0, le=65535)]
+Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
+
+
+def _below(value: str) -> str:
+    parts = value.replace("\\", "/").strip("/").removeprefix("./").split("/")
+    if value.startswith("/") or not all(parts) or {".", ".."} & set(parts):
+        raise ValueError("is no folder below the data set's root; give its path from there")
+    return "/".join(parts)
+
+
+Below = Annotated[str, AfterValidator(_below)]
+"""Path of a folder below the root."""
 CheckedColour = tuple[Byte, Byte, Byte]
 
 
@@ -36,8 +55,18 @@ class FolderSpec(BaseModel):
         classes: in the order of their training ids.
         ignore: id or ids that do not count; 255 if nothing is said and no class has it. A class listed with such
             an id is no training class, but gives the ignored pixels a colour.
-        masks: whether masks hold ids or are painted with the classes' colours.
-        val: for images/ and masks/ without train and val: the share of the images in the validation split, or
+        absent: names of classes that may occur in no mask.
+        coding: whether masks hold ids or are painted with the classes' colours.
+        images: folder of the images below the root; `{split}` in it stands for the split's folder.
+        masks: folder of the masks, likewise.
+        splits: names of the splits' folders, where they are not train and val.
+        image_suffix: what an image's name ends with before the extension, beside the name it shares with its mask.
+        mask_suffix: the same of masks.
+        image_extensions: with the dot; all that are read if nothing is said.
+        mask_extensions: likewise.
+        bits: that images of more than 8 bits a channel use, where these are fewer than the files can hold.
+        range: of such images: values that become 0 and 255; values outside become 0 or 255 too.
+        val: for images and masks that lie in no folders by split: the share of the images in the validation split, or
             their names.
     """
 
@@ -45,8 +74,25 @@ class FolderSpec(BaseModel):
 
     classes: list[ClassEntry] = Field(min_length=1)
     ignore: list[Byte] | None = None
-    masks: Literal["ids", "colour"] = "ids"
+    absent: list[str] = []
+    coding: Literal["ids", "colour"] = "ids"
+    images: Below | None = None
+    masks: Below | None = None
+    splits: dict[Split, Below] = {}
+    image_suffix: str = ""
+    mask_suffix: str = ""
+    image_extensions: list[Extension] = list(IMAGE_EXTENSIONS)
+    mask_extensions: list[Extension] = list(MASK_EXTENSIONS)
+    bits: Annotated[int, Field(strict=True, ge=9, le=16)] | None = None
+    range: tuple[Word, Word] | None = None
     val: float | list[str] | None = None
+
+    @field_validator("masks", mode="before")
+    @classmethod
+    def _coding_was_here(cls, value: Any) -> Any:
+        if value in ("ids", "colour"):
+            raise ValueError(f"is the folder of the masks; how they are coded is said by `coding: {value}`")
+        return value
 
     @field_validator("ignore", mode="before")
     @classmethod
@@ -82,21 +128,56 @@ class FolderSpec(BaseModel):
         colours = tuple(entry.colour or next(free) for entry in self.training)
         return ClassMap(tuple(entry.name for entry in self.training), colours)
 
-    def coding(self) -> MaskCoding:
+    def mask_coding(self) -> MaskCoding:
         """How to read the masks."""
-        if self.masks == "ids":
+        if self.coding == "ids":
             return IdCoding(
                 tuple(entry.id for entry in self.training),
                 self.ignored,
                 way_out=f"add them to classes or to ignore in {FILE_NAME}",
-                colours_way_out=f"save class ids, or say `masks: colour` in {FILE_NAME}",
+                colours_way_out=f"save class ids, or say `coding: colour` in {FILE_NAME}",
+                colours={one.id: one.colour for one in self.classes if one.colour is not None},
             )
         unused = [entry.colour for entry in self.classes if entry.id in self.ignored and entry.colour is not None]
         return ColourCoding(
             tuple(entry.colour for entry in self.training if entry.colour is not None),
             tuple(unused),
             way_out=f"add a class with this colour to {FILE_NAME} (with an id listed in ignore, if it does not count)",
-            ids_way_out=f"say `masks: ids` in {FILE_NAME} if its values are class ids",
+            ids_way_out=f"say `coding: ids` in {FILE_NAME} if its values are class ids",
+        )
+
+    def layout(self, by_split: bool) -> Layout:
+        """Where the files lie.
+
+        Args:
+            by_split: where nothing is said, images and masks lie in folders by split.
+        """
+        inner = "/{split}" if by_split else ""
+        return Layout(
+            images=self.images or f"images{inner}",
+            masks=self.masks or f"masks{inner}",
+            image_suffix=self.image_suffix,
+            mask_suffix=self.mask_suffix,
+            image_extensions=tuple(one.lower() for one in self.image_extensions),
+            mask_extensions=tuple(one.lower() for one in self.mask_extensions),
+            train=self.splits.get("train", "train"),
+            val=self.splits.get("val", "val"),
+        )
+
+    def reading(self) -> Reading:
+        """How images of more than 8 bits are scaled."""
+        if self.range is not None:
+            return Reading(low=self.range[0], high=self.range[1])
+        return PLAIN if self.bits is None else Reading(high=2**self.bits - 1, clip=False)
+
+    def answers(self, uri: str) -> Answers:
+        """What it says of things that look like mistakes.
+
+        Args:
+            uri: of the file.
+        """
+        return Answers(
+            uri, frozenset(self.absent), self.ignore is not None, self.bits is not None or self.range is not None
         )
 
     def contradictions(self) -> Iterator[str]:
@@ -104,16 +185,27 @@ class FolderSpec(BaseModel):
         for field, values in (("name", [one.name for one in self.classes]), ("id", [one.id for one in self.classes])):
             for value in _repeated(values):
                 yield f"classes: {field} {value!r} is given twice; give each class its own"
+        for name in self.absent:
+            if name not in (names := [one.name for one in self.training]):
+                yield f"absent: {name!r} is no class{nearest(name, names)}; take it out"
+        if self.bits is not None and self.range is not None:
+            yield "bits, range: both say how images are scaled; take one out"
+        if self.range is not None and self.range[0] >= self.range[1]:
+            yield f"range: {list(self.range)} is not from a lower to a higher value; correct it"
+        if ("{split}" in (self.images or "")) != ("{split}" in (self.masks or "")) and self.images and self.masks:
+            yield "images, masks: one has {split} in it, the other has not; give both alike"
+        if self.splits and len({self.splits.get(split, split) for split in SPLITS}) < 2:
+            yield f"splits: both are the folder {self.splits.get('val', 'val')!r}; give two"
         if not self.training:
             yield "ignore: no class is left; take an id out of ignore"
         if len(self.training) > IGNORE:
             yield f"classes: {len(self.training)} classes, {IGNORE} are the most; ignore one"
-        if self.masks == "colour":
+        if self.coding == "colour":
             for entry in self.classes:
                 if entry.colour is None:
-                    yield f"classes: {entry.name!r} has no colour, which `masks: colour` needs; add colour: [r, g, b]"
+                    yield f"classes: {entry.name!r} has no colour, which `coding: colour` needs; add colour: [r, g, b]"
             for colour in _repeated([one.colour for one in self.classes if one.colour is not None]):
-                yield f"classes: colour {list(colour)} is given twice; `masks: colour` needs one each"
+                yield f"classes: colour {list(colour)} is given twice; `coding: colour` needs one each"
             for value in sorted(set(self.ignore or ()) - {one.id for one in self.classes}):
                 yield f"ignore: {value} has no colour; add a class with id {value} and the colour of ignored pixels"
 
@@ -129,17 +221,19 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
     """
     path = source.uri_of(FILE_NAME)
     try:
-        content = yaml.safe_load(source.read_bytes(FILE_NAME).decode("utf-8"))
+        content = parse_yaml(decoded(source.read_bytes(FILE_NAME)))
     except MissingError:
-        return None, [f"{path}: the file is missing; create it with the key classes (a list of name and id)"]
+        other = next((name for name in ("dataset.yml", "Dataset.yaml", "data.yaml") if source.is_file(name)), None)
+        found = f"{other} is there: rename it to {FILE_NAME}" if other == "dataset.yml" else (
+            f"create it with the key classes (a list of name and id){f' ({other} is there)' if other else ''}"
+        )  # fmt: skip
+        return None, [f"{path}: the file is missing; {found}"]
     except StoreError as error:
         return None, [str(error)]
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         return None, [f"{path}: cannot be read ({error}); save it as UTF-8 text"]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark is not None else ""
-        return None, [f"{path}: {line}not YAML ({getattr(error, 'problem', None) or 'syntax error'}); correct it"]
+    except ValueError as error:
+        return None, [f"{path}: {error}; correct it"]
     if not isinstance(content, dict):
         return None, [f"{path}: no keys found; it needs at least classes (a list of name and id)"]
     try:

@@ -52,7 +52,6 @@ def open_gta5(source: Source, train_list: str, strict: bool) -> FileDataset:
         source=source,
         classes=CITYSCAPES,
         coding=IdCoding(EVALUATED, (*NOT_EVALUATED, GAME_LICENSE_PLATE, LICENSE_PLATE)),
-        layout=_LAYOUT,
         entries=splits,
         problems=problems,
         strict=strict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
@@ -13,15 +14,18 @@ from raylab.data.source import Source
 SPLITS: tuple[Split, ...] = get_args(Split)
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 MASK_EXTENSIONS = (".png",)
+_SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""That systems and network disks put among the files; hidden ones are passed over too."""
 
 
 class Entry(NamedTuple):
     """An image and its mask, found by their common name.
 
     Attributes:
-        name: path below the split's folder, without suffix and extension, with forward slashes.
-        image: the image's extension, None if there is no image of this name.
-        mask: the mask's extension, None if there is no mask of this name.
+        name: path below the split's folder, without suffix and extension, with forward slashes, in Unicode's composed
+            form (some systems store the decomposed one).
+        image: path of the image below the root, None if there is no image of this name.
+        mask: path of the mask below the root, None if there is no mask of this name.
     """
 
     name: str
@@ -31,7 +35,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files lie below the root; `{split}` in a folder stands for the split's name.
+    """Where the files lie below the root; `{split}` in a folder stands for the split's folder.
 
     Attributes:
         images: folder of the images.
@@ -40,6 +44,9 @@ class Layout:
         mask_suffix: the same for masks.
         not_masks: suffix of other PNG files that lie among the masks.
         image_extensions: in lower case, with the dot.
+        mask_extensions: the same for masks.
+        train: name of the training split's folder.
+        val: name of the validation split's folder.
     """
 
     images: str
@@ -48,14 +55,25 @@ class Layout:
     mask_suffix: str = ""
     not_masks: str | None = None
     image_extensions: tuple[str, ...] = IMAGE_EXTENSIONS
+    mask_extensions: tuple[str, ...] = MASK_EXTENSIONS
+    train: str = "train"
+    val: str = "val"
 
-    def image_path(self, split: Split, name: str, extension: str) -> str:
-        """Path of an image below the root."""
-        return f"{self.images.format(split=split)}/{name}{self.image_suffix}{extension}"
+    def image_folder(self, split: Split) -> str:
+        """Folder of a split's images below the root."""
+        return self.images.replace("{split}", self.train if split == "train" else self.val)
 
-    def mask_path(self, split: Split, name: str, extension: str) -> str:
-        """Path of a mask below the root."""
-        return f"{self.masks.format(split=split)}/{name}{self.mask_suffix}{extension}"
+    def mask_folder(self, split: Split) -> str:
+        """Folder of a split's masks below the root."""
+        return self.masks.replace("{split}", self.train if split == "train" else self.val)
+
+    def wanted_image(self, split: Split, name: str) -> str:
+        """Path below the root where an image would be looked for."""
+        return f"{self.image_folder(split)}/{name}{self.image_suffix}{self.image_extensions[0]}"
+
+    def wanted_mask(self, split: Split, name: str) -> str:
+        """Path below the root where a mask would be looked for."""
+        return f"{self.mask_folder(split)}/{name}{self.mask_suffix}{self.mask_extensions[0]}"
 
     def list_splits(self, source: Source) -> tuple[dict[Split, list[Entry]], list[str]]:
         """`list_split` of every split: the entries of each, and all problems."""
@@ -72,47 +90,47 @@ class Layout:
         images, masks, problems = self._scan_both(source, split)
         if images is None or masks is None:
             # With a folder missing every file of the other would be named; the folder says it all.
-            return [Entry(name, ext, None) for name, ext in _sorted(images or {})], problems
+            return [Entry(name, path, None) for name, path in _sorted(images or {})], problems
         entries = [Entry(name, images.get(name), masks.get(name)) for name, _ in _sorted({**images, **masks})]
+        lonely = []
         for name, image, mask in entries:
             if image is not None and mask is None:
-                want = source.uri_of(self.mask_path(split, name, MASK_EXTENSIONS[0]))
-                have = source.uri_of(self.image_path(split, name, image))
-                problems.append(f"{have}: no mask; add {want} or remove the image")
+                want = source.uri_of(self.wanted_mask(split, name))
+                lonely.append(f"{source.uri_of(image)}: no mask; add {want} or remove the image")
             elif image is None and mask is not None:
-                want = source.uri_of(self.image_path(split, name, self.image_extensions[0]))
-                have = source.uri_of(self.mask_path(split, name, mask))
-                problems.append(f"{have}: no image; add {want} or remove the mask")
+                want = source.uri_of(self.wanted_image(split, name))
+                lonely.append(f"{source.uri_of(mask)}: no image; add {want} or remove the mask")
         if not images:
             kinds = ", ".join(f"*{self.image_suffix}{extension}" for extension in self.image_extensions)
-            folder = source.uri_of(self.images.format(split=split))
+            folder = source.uri_of(self.image_folder(split))
             problems.append(f"{folder}: no images in the {split} split; add files named {kinds}")
-        return entries, problems
+        return entries, [*problems, *lonely]
 
     def list_named(
-        self, source: Source, split: Split, names: Sequence[str], listed_in: str
+        self, source: Source, split: Split, names: Sequence[Sequence[str]], listed_in: str
     ) -> tuple[list[Entry], list[str]]:
         """Find the files of the images that a list names; others are passed over.
 
         Args:
             source: the root.
             split: of the list.
-            names: of its images.
+            names: of its images: for each line what it may mean, the first of which there is an image.
             listed_in: what messages call the list.
 
         Returns:
             The entries, sorted bytewise by name, and a line for each folder or file that is missing.
         """
         images, masks, problems = self._scan_both(source, split)
+        chosen = {next((name for name in line if name in (images or {})), line[0]) for line in names}
         entries = []
-        for name in sorted(set(names), key=os.fsencode):
+        for name in sorted(chosen, key=os.fsencode):
             entry = Entry(name, (images or {}).get(name), (masks or {}).get(name))
             entries.append(entry)
             wanted = []
             if images is not None and entry.image is None:
-                wanted.append(self.image_path(split, name, self.image_extensions[0]))
+                wanted.append(self.wanted_image(split, name))
             if masks is not None and entry.mask is None:
-                wanted.append(self.mask_path(split, name, MASK_EXTENSIONS[0]))
+                wanted.append(self.wanted_mask(split, name))
             problems += [f"{source.uri_of(path)}: the file is missing, but {listed_in} names it; restore it or take "
                          f"{name} off the list" for path in wanted]  # fmt: skip
         return entries, problems
@@ -121,9 +139,9 @@ class Layout:
         self, source: Source, split: Split
     ) -> tuple[dict[str, str] | None, dict[str, str] | None, list[str]]:
         problems: list[str] = []
-        image_folder, mask_folder = (part.format(split=split) for part in (self.images, self.masks))
+        image_folder, mask_folder = self.image_folder(split), self.mask_folder(split)
         images = _scan(source, image_folder, self.image_suffix, self.image_extensions, None, problems)
-        masks = _scan(source, mask_folder, self.mask_suffix, MASK_EXTENSIONS, self.not_masks, problems)
+        masks = _scan(source, mask_folder, self.mask_suffix, self.mask_extensions, self.not_masks, problems)
         return images, masks, problems
 
 
@@ -131,10 +149,20 @@ def _sorted(found: Mapping[str, str]) -> list[tuple[str, str]]:
     return sorted(found.items(), key=lambda item: os.fsencode(item[0]))
 
 
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC), in which names that look alike are equal."""
+    return unicodedata.normalize("NFC", name)
+
+
+def of_system(path: str) -> bool:
+    """Whether a file is hidden or lies in a hidden folder or one that systems make."""
+    return any(part.startswith(".") or part in _SYSTEM_FOLDERS for part in path.split("/"))
+
+
 def _scan(
     source: Source, folder: str, suffix: str, extensions: Sequence[str], excluded: str | None, problems: list[str]
 ) -> dict[str, str] | None:
-    """Names and extensions of the files below a folder; None if there is no such folder."""
+    """Names and paths below the root of the files below a folder; None if there is no such folder."""
     if not source.is_folder(folder):
         problems.append(f"{source.uri_of(folder)}: the folder is missing; create it or correct data.root")
         return None
@@ -144,13 +172,13 @@ def _scan(
     for path in files:
         below, slash, file = path.rpartition("/")
         stem, extension = os.path.splitext(file)
-        if file.startswith(".") or extension.lower() not in extensions or not stem.endswith(suffix):
+        if of_system(path) or extension.lower() not in extensions or not stem.endswith(suffix):
             continue
         if excluded is not None and stem.endswith(excluded):
             continue
-        name = f"{below}{slash}{stem.removesuffix(suffix)}"
+        name = composed(f"{below}{slash}{stem.removesuffix(suffix)}")
         if name in found:
-            uri = source.uri_of(f"{folder}/{path}")
-            problems.append(f"{uri}: {stem}{found[name]} has the same name without extension; remove one of them")
-        found.setdefault(name, extension)
+            uri, other = source.uri_of(f"{folder}/{path}"), found[name].rpartition("/")[2]
+            problems.append(f"{uri}: {other} has the same name without extension; remove one of them")
+        found.setdefault(name, f"{folder}/{path}")
     return found

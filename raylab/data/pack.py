@@ -19,6 +19,7 @@ from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
 from raylab.data.registry import open_dataset
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
+from raylab.data.survey import sizes_differ
 from raylab.errors import DataError, StoreError
 from raylab.files import Folder, absolute
 
@@ -104,7 +105,7 @@ def _write(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], write
         "version": VERSION,
         "images": {split: len(sizes[split]) for split in SPLITS},
         "classes": dict(zip(dataset.classes.names, dataset.classes.colours, strict=True)),
-        "masks": dataset.coding.key().decode() if dataset.coding is not None else "",
+        "masks": dataset.coding_key().decode(),
         "fingerprint": fingerprint,
         "files": {path: wrap(_read(dataset.source, path)) for path in dataset.side_files},
         "index": writer.write_index(),
@@ -114,8 +115,7 @@ def _write(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], write
 
 def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], writer: ShardWriter) -> str:
     """Write all images and masks; returns the fingerprint of what was written."""
-    coding = b"" if dataset.coding is None else dataset.coding.key()
-    fingerprint = Fingerprint(dataset.name, dataset.classes.names, coding)
+    fingerprint = Fingerprint(dataset.name, dataset.classes.names, dataset.coding_key())
     for split in SPLITS:
         fingerprint.begin(split, 2 * len(sizes[split]))
         for row in _rows(dataset, split, sizes[split]):
@@ -143,11 +143,7 @@ def _checked_sizes(dataset: FileDataset, split: Split) -> NDArray[np.int32]:
     problems = []
     for index in np.flatnonzero((images != masks).any(axis=1)).tolist():
         image, mask = (dataset.source.file(path) for path in paths[index])
-        (height, width), (mask_height, mask_width) = images[index], masks[index]
-        problems.append(
-            f"{mask}: mask is {mask_width}x{mask_height}, but its image {image} is {width}x{height} (width x height); "
-            "save both at one size"
-        )
+        problems.append(sizes_differ(image, images[index], mask, masks[index]))
     for pair in paths:
         problems += [f"{dataset.source.uri_of(path)!a}: the file's name is no UTF-8; rename it"
                      for path in pair if _is_no_utf8(path)]  # fmt: skip

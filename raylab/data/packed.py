@@ -28,7 +28,8 @@ from raylab.files import Folder, first_line
 MANIFEST = "raylab-pack.json"
 INDEX = "index.parquet"
 SHARDS = "shards"
-VERSION = 1
+VERSION = 2
+"""2: heights and widths are those of upright images."""
 FIRST_SHARD = f"{SHARDS}/train-00000.parquet"
 _AGAIN = "restore it or pack again"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from raylab.data.base import SegmentationDataset
@@ -17,11 +17,13 @@ from raylab.data.label_ids import EVALUATED, LICENSE_PLATE, NOT_EVALUATED
 from raylab.data.layout import Layout
 from raylab.data.packed import open_packed
 from raylab.data.source import Source, open_root
+from raylab.data.survey import FileFacts, Survey
 from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import PASCAL_VOC, open_voc2012
 from raylab.errors import ConfigError, DataError, StoreError, nearest
 from raylab.files import Folder
 from raylab.plugins import load_installed
+from raylab.progress import Progress
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -239,6 +241,28 @@ def find_problems(config: DataConfig) -> list[str]:
         return error.problems
 
 
+def survey_dataset(
+    config: DataConfig, facts: FileFacts | None = None, decode_images: bool = False, progress: Progress | None = None
+) -> Survey | None:
+    """Look at a data set as a whole (`FileDataset.survey`), whatever its problems.
+
+    Args:
+        config: as for `open_dataset`.
+        facts: of files, where some are known already.
+        decode_images: images are decoded, not their headers alone.
+        progress: told of every image, as stage `survey`.
+
+    Returns:
+        What was found, with all problems; None of a data set that is not stored.
+
+    Raises:
+        ConfigError: as `open_dataset`.
+        DataError: the root is missing, or a packed set cannot be opened.
+    """
+    dataset = _open(config, strict=False)
+    return dataset.survey(facts, decode_images, progress) if isinstance(dataset, FileDataset) else None
+
+
 def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
     row = dataset_row(config)
     if row.generator is not None:
@@ -250,10 +274,13 @@ def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
         if isinstance(source, Folder):
             source = open_packed(source, config.name, config.train_list) or source
         if row.opener is not None:
-            return row.opener(source, config.train_list, strict)
-        return _open_table(config.name, row, source, strict)
+            dataset = row.opener(source, config.train_list, strict)
+        else:
+            dataset = _open_table(config.name, row, source, strict)
     except StoreError as error:  # where listing fails; files that cannot be read are told one by one
         raise DataError(f"data.root: {error}") from None
+    dataset.reading = replace(dataset.reading, max_pixels=config.max_pixels)
+    return dataset
 
 
 def _open_table(name: str, row: DatasetRow, source: Source, strict: bool) -> FileDataset:
@@ -266,7 +293,6 @@ def _open_table(name: str, row: DatasetRow, source: Source, strict: bool) -> Fil
         source=source,
         classes=row.classes,
         coding=files.coding,
-        layout=files.layout,
         entries=entries,
         problems=problems,
         strict=strict,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 from typing import Protocol
 
-from raylab.data.decode import ImageFile
+from raylab.data.image_file import ImageFile
 from raylab.errors import DataError, MissingError, StoreError
 from raylab.files import Folder
 
@@ -84,16 +85,26 @@ def open_root(root: str | os.PathLike[str] | Source, name: str) -> Source:
 
 
 def read_text(source: Source, path: str, way_out: str) -> str:
-    """A text file of a data set.
+    """A text file of a data set, in UTF-8 or, as its first bytes say, UTF-16.
 
     Raises:
-        DataError: it is missing (the way out is told) or no UTF-8 text.
+        DataError: it is missing (the way out is told) or no such text.
     """
     try:
-        return source.read_bytes(path).decode("utf-8")
+        return decoded(source.read_bytes(path))
     except MissingError:
         raise DataError(f"{source.uri_of(path)}: the file is missing; {way_out}") from None
     except StoreError as error:
         raise DataError(str(error)) from None
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise DataError(f"{source.uri_of(path)}: cannot be read ({error}); save it as UTF-8 text") from None
+
+
+def decoded(content: bytes) -> str:
+    """Text of a file's bytes: UTF-8, or UTF-16 where a byte-order mark says so; the mark is taken off.
+
+    Raises:
+        UnicodeError: they are no such text.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig")

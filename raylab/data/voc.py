@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap, voc_colour
 from raylab.data.decode import IdCoding
 from raylab.data.files import FileDataset
-from raylab.data.layout import Entry, Layout
+from raylab.data.layout import IMAGE_EXTENSIONS, Entry, Layout, composed
 from raylab.data.source import Source, read_text
 from raylab.errors import DataError
 from raylab.files import Folder
@@ -24,6 +25,7 @@ LISTS = "ImageSets/Segmentation"
 AUGMENTED = ("train_aug", "trainaug")
 """Names that SBD's list goes by."""
 
+_PAIR = re.compile(r"(\S.*\.(?:jpg|jpeg|png))\s+/?\S.*\.png", re.IGNORECASE)
 _LAYOUT = Layout(images="JPEGImages", masks="SegmentationClass", image_extensions=(".jpg",))
 _AUGMENTED = Layout(images="JPEGImages", masks="SegmentationClassAug", image_extensions=(".jpg",))
 
@@ -53,7 +55,6 @@ def open_voc2012(source: Source, train_list: str, strict: bool) -> FileDataset:
         source=source,
         classes=PASCAL_VOC,
         coding=IdCoding(tuple(range(len(PASCAL_VOC))), (IGNORE,)),
-        layout=layouts,
         entries=entries,
         problems=problems,
         strict=strict,
@@ -91,14 +92,30 @@ def _list_splits(
     return entries, problems
 
 
-def _read_list(source: Source, path: str) -> list[str]:
-    """The image names of a list: one a line, or DeepLab's pairs of paths (/JPEGImages/a.jpg /SegmentationClass/a.png).
+def _read_list(source: Source, path: str) -> list[tuple[str, ...]]:
+    """The images of a list, one a line: for each what the line may mean, the likeliest first.
+
+    A line is a name, with or without extension, that may hold spaces and dots; a name and a flag, as VOC's lists by
+    class have it; or DeepLab's pair of paths (/JPEGImages/a.jpg /SegmentationClass/a.png).
 
     Raises:
         DataError: the list is missing, no text or empty.
     """
     text = read_text(source, path, "restore it, or set data.train_list to a list that is there")
-    lines = [line.split()[0] for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{source.uri_of(path)}: the list is empty; restore it")
-    return [os.path.splitext(line.rpartition("/")[2])[0] for line in lines]
+    return [_meanings(line) for line in lines]
+
+
+def _meanings(line: str) -> tuple[str, ...]:
+    pair = _PAIR.fullmatch(line)
+    whole = (pair[1] if pair else line).rpartition("/")[2]
+    first = line.split()[0].rpartition("/")[2]
+    return tuple(dict.fromkeys(composed(one) for text in (whole, first) for one in (_bare(text), text)))
+
+
+def _bare(name: str) -> str:
+    """A name without the extension of an image; other dots belong to the name."""
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in IMAGE_EXTENSIONS else name

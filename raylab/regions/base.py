@@ -91,23 +91,16 @@ def read_sizes_text(text: bytes) -> tuple[list[list[int]], int]:
 
 
 def checked_sizes(sizes: ArrayLike, region_size: int) -> NDArray[np.int32]:
-    """The sizes of a pool's images as a table, after a look at whether N suits them.
+    """The sizes of a pool's images as a table, after a look at N. An image smaller than N is one clipped region.
 
     Args:
         sizes: (images, 2) heights and widths.
         region_size: N.
 
     Raises:
-        ConfigError: N is not positive, or larger than both sides of an image.
+        ConfigError: N is not positive.
     """
     table = np.asarray(sizes, np.int32).reshape(-1, 2)
     if region_size < 1:
         raise ConfigError(f"regions.size: {region_size} is not a positive number of pixels")
-    too_small = np.flatnonzero(table.max(axis=1, initial=0) < region_size)
-    if len(too_small):
-        height, width = table[too_small[0]]
-        raise ConfigError(
-            f"regions.size: {region_size} is larger than image {too_small[0]} ({width}x{height}); "
-            f"choose at most {table.max(axis=1).min()}"
-        )
     return table

@@ -92,7 +92,7 @@ class Superpixels(Regions):
         maps: where the label maps lie; None where only the geometry is known.
 
     Raises:
-        ConfigError: N is not positive, or larger than an image.
+        ConfigError: N is not positive.
     """
 
     def __init__(self, sizes: ArrayLike, region_size: int, geometry: Geometry, maps: LabelMaps | None = None) -> None:

@@ -36,13 +36,15 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         epoch, at = divmod(k, len(self.images))
         order = np.random.default_rng([self.job.seed, 0, epoch]).permutation(self.images)
         index = int(order[at])
+        # The image first: its size is then known, to which the mask's is compared.
+        pixels = self.dataset.read_image("train", index)
         mask = self.dataset.read_mask("train", index)
         if self.job.labelled is not None:
             here = self.job.labelled[self.regions.image_of(self.job.labelled) == index]
             mask = reveal(mask, self.regions.covered(index, here))
         config = self.job.training
         image, mask = augment(
-            self.dataset.read_image("train", index),
+            pixels,
             mask,
             crop=config.crop,
             scale=config.scale,

@@ -104,7 +104,7 @@ def test_one_pass_tells_structure_and_pixels(camvid_root, save, picture, ids):
     assert "trainannot/0002.png: mask ids without a class: 44 (10 pixels; known: 0, 1, 2" in unknown
     assert "ignored: 11); correct the mask" in unknown
     assert "valannot/0000.png: mask is 64x32, but its image" in sizes
-    assert "is 64x64 (width x height); save both at one size" in sizes
+    assert "is 64x64 (width x height, upright); save both at one size" in sizes
 
 
 def test_file_that_vanishes_or_breaks_after_opening(camvid_root):

@@ -11,7 +11,6 @@ from raylab.data import decode
 from raylab.data.decode import ColourCoding, IdCoding
 from raylab.errors import DataError
 from raylab.files import Folder
-from tests.data.sets import opened
 
 CODING = IdCoding((0, 1, 2), (255,))
 
@@ -97,12 +96,6 @@ def test_images_of_any_8_bit_mode_become_rgb(tmp_path, mode):
     assert decoded.flags.writeable
 
 
-def test_16_bit_image_is_refused(tmp_path):
-    Image.new("I;16", (8, 8)).save(tmp_path / "deep.tif")
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
-        decode.read_rgb(Folder(tmp_path).file("deep.tif"))
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["png", "jpeg", "bmp", "tiff", "webp"]))
@@ -121,13 +114,3 @@ def test_damaged_files_never_give_another_error(tmp_path_factory, data, kind):
         problems = error.problems
     assert len(problems) <= 1
     assert all("\n" not in line and line.startswith(str(path)) for line in problems)
-
-
-def test_turned_image_is_named_as_such(camvid_root, picture):
-    image = Image.fromarray(picture(0, 64, 32))
-    exif = Image.Exif()
-    exif[decode.EXIF_ORIENTATION] = 6
-    image.save(camvid_root / "train" / "0000.png", exif=exif)
-    (problem,) = opened("camvid", camvid_root).problems()
-    assert "mask is 64x64, but its image" in problem
-    assert "save it upright" in problem

@@ -63,7 +63,7 @@ def test_255_is_ignored_unless_something_else_is_said(folder_root, save, ids):
 def test_masks_in_colours(folder_root, save, ids):
     write(
         folder_root,
-        CLASSES.replace("]}]", "]}, {name: void, id: 0, colour: [0, 0, 0]}]") + "ignore: 0\nmasks: colour\n",
+        CLASSES.replace("]}]", "]}, {name: void, id: 0, colour: [0, 0, 0]}]") + "ignore: 0\ncoding: colour\n",
     )
     table = np.asarray([(128, 64, 128), (0, 0, 142), (0, 0, 0)], np.uint8)
     for split, names in (("train", "abc"), ("val", "de")):
@@ -76,13 +76,13 @@ def test_masks_in_colours(folder_root, save, ids):
     write(folder_root, CLASSES)
     lines = opened("folder", folder_root).problems()
     assert len(lines) == 5
-    assert "8-bit class ids (mode L or P) are expected; save class ids, or say `masks: colour`" in lines[0]
+    assert "8-bit class ids (mode L or P) are expected; save class ids, or say `coding: colour`" in lines[0]
 
 
 def test_id_masks_where_colours_are_said(folder_root):
-    write(folder_root, CLASSES + "masks: colour\n")
+    write(folder_root, CLASSES + "coding: colour\n")
     assert (
-        "mask has mode L, colours (mode RGB) are expected; say `masks: ids`"
+        "mask has mode L, colours (mode RGB) are expected; say `coding: ids`"
         in opened("folder", folder_root).problems()[0]
     )
 
@@ -91,7 +91,10 @@ def test_id_masks_where_colours_are_said(folder_root):
     ("text", "line"),
     [
         ("clases: []\n" + CLASSES, "clases: unknown key; did you mean 'classes'?"),
-        (CLASSES + "zebra: 1", "zebra: unknown key; known keys: classes, ignore, masks, val"),
+        (
+            CLASSES + "zebra: 1",
+            "zebra: unknown key; known keys: classes, ignore, absent, coding",
+        ),
         ("classes: [{name: a, id: 1, color: [1, 2, 3]}]", "classes[0].color: unknown key; did you mean 'colour'?"),
         ("classes: [{name: a}]", "classes[0].id: the key is missing; add it"),
         ("classes: [{name: a, id: 300}]", "classes[0].id: Input should be less than or equal to 255 (it is 300)"),
@@ -101,9 +104,9 @@ def test_id_masks_where_colours_are_said(folder_root):
         ("classes: [{name: a, id: 1}, {name: b, id: 1}]", "classes: id 1 is given twice; give each class its own"),
         ("classes: [{name: a, id: 1}, {name: a, id: 2}]", "classes: name 'a' is given twice"),
         ("classes: [{name: a, id: 1}]\nignore: 1", "ignore: no class is left; take an id out of ignore"),
-        ("classes: [{name: a, id: 1}]\nmasks: colour", "classes: 'a' has no colour, which `masks: colour` needs"),
-        (CLASSES + "masks: colour\nignore: 9", "ignore: 9 has no colour; add a class with id 9"),
-        (CLASSES + "masks: color", "masks: Input should be 'ids' or 'colour' (it is 'color')"),
+        ("classes: [{name: a, id: 1}]\ncoding: colour", "classes: 'a' has no colour, which `coding: colour` needs"),
+        (CLASSES + "coding: colour\nignore: 9", "ignore: 9 has no colour; add a class with id 9"),
+        (CLASSES + "coding: color", "coding: Input should be 'ids' or 'colour' (it is 'color')"),
         (CLASSES + "val: 1.5", "val: 1.5 is neither a share between 0 and 1 nor a list of names"),
         (CLASSES + "val: [7]", "val: 7 is not a name; put it in quotes as it is in the file's name"),
         (CLASSES + "val: 0.2", "val: the folders of images/ already tell the splits; remove val"),
@@ -195,4 +198,7 @@ def test_an_image_keeps_its_side_when_others_come():
 def test_no_folders_at_all(tmp_path):
     write(tmp_path, CLASSES)
     found = problems_of(tmp_path)
-    assert [line.split(": ")[1] for line in found] == ["the folder is missing; create it or correct data.root"] * 2
+    assert [line.split(": ")[1] for line in found[:2]] == ["the folder is missing; create it or correct data.root"] * 2
+    assert found[2:] == [
+        f"{tmp_path}: holds dataset.yaml; say where files lie by `images:` and `masks:` in dataset.yaml"
+    ]

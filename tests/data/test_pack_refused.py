@@ -125,8 +125,8 @@ def test_damaged_manifest_or_index(camvid_root, tmp_path, file, content, line):
 def test_manifest_of_another_version(camvid_root, tmp_path):
     other = packed(DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed")
     path = tmp_path / "packed" / "raylab-pack.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
-    assert refusal(other) == f"{path}: version 2 of the packed format, 1 is read here; pack again"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
+    assert refusal(other) == f"{path}: version 1 of the packed format, 2 is read here; pack again"
 
 
 def test_output_that_cannot_be_written(camvid_root, tmp_path):

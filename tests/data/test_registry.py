@@ -107,7 +107,7 @@ def test_at_a_uri_it_is_the_same_data_raw_and_packed(data, memory, upload, tmp_p
 def test_fingerprint_follows_a_pixel_of_a_mask(data, split):
     dataset = dataset_of(data)
     before = dataset.fingerprint()
-    file = Path(str(dataset.mask_file(split, dataset.entries(split)[0])))
+    file = Path(str(dataset.mask_file(dataset.entries(split)[0])))
     mask = Image.open(file)
     pixels = np.array(mask)
     other = np.argwhere((pixels != pixels[0, 0]).reshape(*pixels.shape[:2], -1).any(axis=2))[0]
@@ -124,7 +124,7 @@ def test_fingerprint_follows_a_pixel_of_a_mask(data, split):
 def test_a_mask_that_is_missing_is_named(data):
     dataset = dataset_of(data)
     entry = dataset.entries("train")[0]
-    file = Path(str(dataset.mask_file("train", entry)))
+    file = Path(str(dataset.mask_file(entry)))
     file.unlink()
     with pytest.raises(DataError) as caught:
         open_dataset(data)

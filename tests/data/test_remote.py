@@ -17,6 +17,7 @@ from obstore.store import MemoryStore
 from raylab.bucket_address import split_uri
 from raylab.config import DataConfig
 from raylab.data import decode, find_problems, open_dataset
+from raylab.data.image_file import read_size
 from raylab.errors import DataError
 from raylab.files import Folder
 from raylab.object_store import Bucket, open_bucket
@@ -107,7 +108,7 @@ def test_size_is_read_from_the_header_alone(
     counted.put(f"{memory.root}/image.png", content)
     monkeypatch.setattr(open_bucket(split_uri(memory.uri)[0]), "store", counted)
     file = memory.file("image.png")
-    assert decode.read_size(file) == (500, 600)
+    assert read_size(file) == (500, 600)
     assert requests == [(0, 64 * 1024)]
     assert len(content) > 64 * 1024
     np.testing.assert_array_equal(decode.read_rgb(file), picture(0, 500, 600))

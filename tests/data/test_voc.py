@@ -147,3 +147,30 @@ def test_real_voc():
     found = dataset.source.uri  # type: ignore[attr-defined]
     names = dataset.image_names("train")
     np.testing.assert_array_equal(histogram(dataset, "train"), counted(Path(found) / "SegmentationClass", names))
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "encoding"),
+    [
+        (["2007_000001", "2007_000002", "2007_000003", "2007_000004"], "{}\r\n", "utf-8"),
+        (["2007_000001", "2007_000002", "2007_000003", "2007_000004"], "{}\n", "utf-8-sig"),
+        (["2007_000001", "2007_000002", "2007_000003", "2007_000004"], "{}\r\n", "utf-16"),
+        (["2007_000001", "2007_000002", "2007_000003", "2007_000004"], "{} -1\n", "utf-8"),
+        (["2007_000001", "2007_000002", "2007_000003", "2007_000004"], "{}.jpg\n", "utf-8"),
+        (["photo 1", "photo 2", "photo 10", "photo"], "  {}  \n", "utf-8"),
+        (["photo 1", "photo 2", "photo 10", "photo"], "/JPEGImages/{0}.jpg /SegmentationClass/{0}.png\n", "utf-8"),
+        (["site.1", "site.2", "site", "site.x.y"], "{}\n", "utf-8"),
+        (["café", "straße", "сцена", "図1"], "{}\n", "utf-16"),
+    ],
+)
+def test_lists_as_editors_and_people_write_them(tmp_path, save, picture, ids, names, line, encoding):
+    for number, name in enumerate(names):
+        save(tmp_path / "JPEGImages" / f"{name}.jpg", picture(number))
+        save(tmp_path / "SegmentationClass" / f"{name}.png", ids(number))
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    for split, part in (("train", names[:3]), ("val", names[3:])):
+        (lists / f"{split}.txt").write_bytes("".join(map(line.format, part)).encode(encoding))
+    dataset = opened("voc2012", tmp_path)
+    assert dataset.image_names("train") == sorted(names[:3], key=str.encode)
+    assert dataset.image_names("val") == names[3:]

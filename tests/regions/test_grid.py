@@ -96,9 +96,15 @@ def test_pickles_to_the_same_grid():
 
 
 @pytest.mark.parametrize("n", [97, 200])
-def test_n_larger_than_an_image_names_image_and_way_out(n):
-    with pytest.raises(ConfigError, match=rf"regions.size: {n} is larger than image 1 \(96x64\); choose at most 96"):
-        RegionGrid([(200, 200), (64, 96)], n)
+def test_an_image_smaller_than_n_is_one_clipped_region(n):
+    regions = RegionGrid([(200, 200), (64, 96), (7, 9)], n)
+    last = [regions.n_regions - 2, regions.n_regions - 1]
+    assert regions.boxes(last).tolist() == [[0, 0, 64, 96], [0, 0, 7, 9]]
+    assert regions.image_of(last).tolist() == [1, 2]
+    assert regions.pixels(last).tolist() == [64 * 96, 63]
+    assert regions.centres(last).tolist() == [[n / 2, n / 2]] * 2
+    assert regions.covered(2, last).all()
+    assert not regions.label_map(2).any()
 
 
 def test_n_may_exceed_one_side():

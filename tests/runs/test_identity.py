@@ -36,6 +36,7 @@ SAME = {
     "training.checkpoint_every": 7,
     "data.name": "camvid",
     "data.root": "/b",
+    "data.max_pixels": 2**20,
     "data.synthetic.train_images": 49,
     "data.synthetic.val_images": 17,
     "data.synthetic.height": 160,

@@ -173,16 +173,11 @@ def test_batches_that_cannot_be_shared():
 
 
 def test_every_size_is_checked_against_pool_and_budget():
-    with pytest.raises(ConfigError, match=r"regions\.size: 97 is larger than image 0 \(96x64\)"):
-        check_study(study(region_sizes=(16, 97)))
     with pytest.raises(BudgetError, match=r"budget: 193 regions are to be labelled in all, but the pool .* holds 192"):
         check_study(study({"budget": BudgetConfig(initial=193, rounds=())}))
 
 
-def test_the_size_of_run_itself_is_checked_where_the_supervised_bound_uses_it():
-    config = study(
-        {"regions": RegionConfig(size=128), "budget": BudgetConfig(initial=1, rounds=())}, region_sizes=(64,)
-    )
-    assert plan_study(config).pool_regions == {64: 8 * 1 * 2}
-    with pytest.raises(ConfigError, match=r"regions\.size: 128 is larger"):
-        check_study(config.model_copy(update={"supervised": True}))
+def test_images_smaller_than_n_are_a_region_each():
+    config = study({"regions": RegionConfig(size=128), "budget": BudgetConfig(initial=8, rounds=())})
+    assert plan_study(config).pool_regions == {128: 8}
+    check_study(config)

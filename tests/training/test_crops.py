@@ -18,7 +18,7 @@ from raylab.training.job import training_job
 from tests.configs import tiny_run
 from tests.s3 import S3Server
 
-SPEC = b"classes: [{name: road, id: 0}, {name: car, id: 1}]\nmasks: ids\nval: [d]\n"
+SPEC = b"classes: [{name: road, id: 0}, {name: car, id: 1}]\ncoding: ids\nval: [d]\n"
 
 
 def png(pixels: np.ndarray) -> bytes:

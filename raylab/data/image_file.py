@@ -1,0 +1,275 @@
+"""Opening an image file, and what it says of itself: format, size, orientation, bits a channel.
+
+What a file says is applied or the file is refused. PIL's decoders raise whatever they like at a broken file; here that
+becomes a `DataError` of one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from raylab.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
+"""That are read: others of PIL's run other programs (EPS), or are no format for pictures or masks."""
+MAX_PIXELS = 2**28
+"""Of an image, unless `data.max_pixels` says otherwise: 16,384 x 16,384."""
+EXIF_ORIENTATION = int(ExifTags.Base.Orientation)
+
+_DEEP_GREY = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I;12": 4095}
+_DEEP_COLOUR = ("RGB;16L", "RGB;16B", "RGB;16N", "RGBA;16L", "RGBA;16B", "RGBA;16N")
+_DEEP_GREY_ALPHA = "LA;16B"
+_NATIVE = "L" if sys.byteorder == "little" else "B"
+_SWAPPED = {"L": "B", "B": "L"}
+
+
+class ImageFile(Protocol):
+    """An image or mask as it is stored: a file of a folder (`raylab.files.File`) or a cell of a packed set."""
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Upright height and width where they are known without opening it."""
+        ...
+
+    def __str__(self) -> str:
+        """What to tell a person: where it lies."""
+        ...
+
+    def state(self) -> tuple[int, int] | None:
+        """Bytes and time of modification in nanoseconds; None where it has none of its own."""
+        ...
+
+    def open(self, whole: bool = True) -> IO[bytes]:
+        """Open it for reading; unless `whole`, only some of its beginning will be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a data set are read.
+
+    Attributes:
+        max_pixels: that an image or mask may have; more are refused by the header, before anything is decoded.
+        low: value of images with more than 8 bits a channel that becomes 0.
+        high: value of such images that becomes 255; None: the largest that the file's bits can hold.
+        clip: values outside become 0 and 255; otherwise they are refused.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    low: int = 0
+    high: int | None = None
+    clip: bool = True
+
+    def key(self) -> bytes:
+        """What of it decides the pixels, for the data set's fingerprint: nothing where nothing is said."""
+        return b"" if self.high is None else f" range {self.low} {self.high} {self.clip}".encode()
+
+
+PLAIN = Reading()
+
+
+@contextmanager
+def open_image(file: ImageFile, reading: Reading = PLAIN, whole: bool = True) -> Iterator[Image.Image]:
+    """Open an image file; pixels are decoded only when they are asked for.
+
+    Args:
+        file: to open.
+        reading: how.
+        whole: the pixels will be asked for, not the header alone.
+
+    Raises:
+        DataError: the file is missing, has too many pixels, or opening it or what the `with` block decodes fails.
+    """
+    try:
+        with file.open(whole) as content, _identified(content) as image:
+            if image.width * image.height > reading.max_pixels:
+                raise DataError(
+                    f"{file}: {image.width}x{image.height} is {image.width * image.height:,} pixels, above "
+                    f"data.max_pixels ({reading.max_pixels:,}); cut it into tiles, or raise data.max_pixels"
+                )
+            yield image
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{file}: decoding it needs more memory than there is; cut it into tiles") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: the file is missing; restore it") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{file}: does not decode (no image format is recognised); replace the file") from error
+    except Exception as error:
+        # Among what PIL raises: OSError, SyntaxError, ValueError, EOFError, struct.error.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"{file}: does not decode ({' '.join(str(reason).split())}); replace the file") from error
+
+
+def _identified(content: IO[bytes]) -> Image.Image:
+    """As `Image.open`, but for its bound on pixels, which is one for the whole process and refuses aerial images."""
+    Image.preinit()
+    if "WEBP" not in Image.OPEN or "TIFF" not in Image.OPEN:
+        Image.init()
+    prefix = content.read(16)
+    for name in FORMATS:
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(prefix) is True:
+            content.seek(0)
+            return factory(content, "")
+    raise UnidentifiedImageError
+
+
+def read_size(file: ImageFile, reading: Reading = PLAIN) -> tuple[int, int]:
+    """Height and width in pixels of the image as it is shown, upright, from the file's header.
+
+    Raises:
+        DataError: the file is missing, its header does not decode or it has too many pixels.
+    """
+    if file.shape is not None:
+        return file.shape
+    with open_image(file, reading, whole=False) as image:
+        return upright_size(image)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width in pixels, once turned as the file says."""
+    size = image.height, image.width
+    return size[::-1] if orientation(image) >= 5 else size
+
+
+def orientation(image: Image.Image) -> int:
+    """How the pixels that PIL decodes lie, as EXIF and XMP number it: 1 is upright, 5 to 8 lie on their side."""
+    if image.format == "TIFF":
+        return 1  # PIL turns these itself, the size in the header too
+    # A PNG's own method decodes all of it first, in search of EXIF data behind the pixels: `check_trailer` does.
+    found = Image.Image.getexif(image).get(EXIF_ORIENTATION, 1)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def check_trailer(file: ImageFile, image: Image.Image, before: int) -> None:
+    """Refuse a decoded file that tells of an orientation behind its pixels, where its header does not.
+
+    Args:
+        file: that was decoded.
+        image: the same.
+        before: orientation by the header.
+
+    Raises:
+        DataError: it does.
+    """
+    if image.format == "PNG" and before == 1 and "exif" in image.info:
+        tags = Image.Exif()  # those of the image itself were kept when its header was read
+        tags.load(image.info["exif"])
+        after = tags.get(EXIF_ORIENTATION, 1)
+        if after != 1 and after in range(1, 9):
+            raise DataError(f"{file}: its orientation (EXIF {after}) is told behind the pixels; save it upright")
+
+
+def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """An array (H, W, ...) of decoded pixels, turned upright."""
+    if orientation in (5, 6, 7, 8):
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How the file holds its pixels, as PIL's decoders name it; empty where they are not told apart."""
+    tile: Any = image.tile[0] if getattr(image, "tile", None) else None  # type: ignore[attr-defined]
+    args = tile[3] if tile is not None else ""
+    first = args[0] if isinstance(args, tuple) and args else args
+    return first if isinstance(first, str) else ""
+
+
+def bits(image: Image.Image) -> int:
+    """Bits a channel as the file declares them, where it declares more than 8; else 8."""
+    if image.format == "TIFF":
+        declared = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
+        return max(8, *declared) if isinstance(declared, tuple) else max(8, int(declared))
+    return 16 if ";16" in raw_mode(image) or image.mode.startswith("I;16") else 8
+
+
+def deep_values(file: ImageFile, image: Image.Image, reading: Reading) -> tuple[NDArray[np.uint16], int]:
+    """The pixels of an image with more than 8 bits a channel, of which PIL alone keeps 8 where it is in colours.
+
+    Args:
+        file: that is read.
+        image: the same, opened and not decoded yet.
+        reading: how.
+
+    Returns:
+        (H, W) or (H, W, 3) uint16, as stored but for a TIFF's orientation, and the largest value its bits can hold.
+
+    Raises:
+        DataError: its bits are stored in a way that is not read.
+    """
+    raw = raw_mode(image)
+    way_out = "save it as PNG with 8 or 16 bits a channel"
+    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    if tags.get(262) == 0:
+        raise DataError(f"{file}: {bits(image)} bits a channel with white stored as 0; {way_out}")
+    if raw in _DEEP_GREY and image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16), _DEEP_GREY[raw]
+    if raw == _DEEP_GREY_ALPHA:
+        parts = _decoded_as(image, "RGBA")
+        return _joined(parts[..., 0], parts[..., 1]), 65535
+    if raw in _DEEP_COLOUR:
+        stem, order = raw[:-1], raw[-1].replace("N", _NATIVE)
+        with open_image(file, reading) as again:
+            low = _decoded_as(again, stem + _SWAPPED[order])
+        high = _decoded_as(image, stem + order)
+        return _joined(high[..., :3], low[..., :3]), 65535
+    kind = f"{bits(image)} bits a channel, stored as {raw or image.mode}"
+    raise DataError(f"{file}: image has more than 8 bits a channel ({kind}); {way_out}")
+
+
+def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    values = high.astype(np.uint16)
+    values <<= 8
+    values |= low
+    return values
+
+
+def _decoded_as(image: Any, raw: str) -> NDArray[np.uint8]:
+    """Pixels by another of PIL's unpackers than its own choice, which keeps the high byte of each value."""
+    image.tile = [
+        tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:])) for tile in image.tile
+    ]
+    return np.array(image)
+
+
+def lossy_format(image: Image.Image) -> str:
+    """The name of the compression if it changes pixels, else nothing."""
+    if image.format in ("JPEG", "MPO"):
+        return "JPEG"
+    if image.format == "TIFF" and image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
+        return f"TIFF with {image.info['compression'].removeprefix('tiff_')} compression"
+    if image.format == "WEBP" and image.fp is not None:  # type: ignore[attr-defined]
+        content = image.fp  # type: ignore[attr-defined]
+        at = content.tell()
+        content.seek(12)
+        lossy = _has_lossy_chunk(content)
+        content.seek(at)
+        return "lossy WebP" if lossy else ""
+    return ""
+
+
+def _has_lossy_chunk(content: IO[bytes]) -> bool:
+    """Whether a WebP's chunks, of which these are the first, hold pixels of the lossy kind (VP8, not VP8L)."""
+    while len(head := content.read(8)) == 8:
+        kind, size = head[:4], int.from_bytes(head[4:], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        if kind == b"ANMF":
+            content.seek(16, 1)
+            continue
+        content.seek(size + size % 2, 1)
+    return False
