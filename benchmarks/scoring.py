@@ -89,7 +89,7 @@ def pipeline(job: ScoringJob, store: Folder) -> float:
     """Images a second of the Ray Data pipeline, from its second block to its last."""
     per_image = job.regions.n_regions // job.regions.n_images
     start, rows = 0.0, 0
-    for table in scored_blocks(job, store, ["model.safetensors"], use_gpu=False):
+    for table in scored_blocks(job, store, [("model.safetensors", None)], use_gpu=False):
         if start == 0.0:
             start = time.perf_counter()
         else:

@@ -46,6 +46,10 @@ class ResourceError(RaylabError):
     """The machine or cluster has fewer CPUs or GPUs than the run would hold at once."""
 
 
+class TrainingError(RaylabError):
+    """A training diverged: its loss, its weights or what it scored is not finite."""
+
+
 class WeightsError(RaylabError):
     """Pre-trained weights are missing or do not fit the backbone."""
 
@@ -64,6 +68,10 @@ class StoreError(RaylabError):
 
 class MissingError(StoreError):
     """A file is not there."""
+
+
+class DamagedError(StoreError):
+    """A file is not what was written: its bytes have changed since, or it is another one."""
 
 
 class ExistsError(StoreError):

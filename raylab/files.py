@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +26,16 @@ import pyarrow.parquet as pq
 
 from raylab.bucket_address import Address, split_uri
 from raylab.disk import PARTIAL, Buffer, Disk, make_folder
-from raylab.errors import ExistsError, MissingError, StoreError
+from raylab.errors import DamagedError, ExistsError, MissingError, StoreError
 from raylab.object_store import Bucket, open_bucket, probe
 
 Names = list[str]
+
+SETTLED = 2_000_000_000
+"""Nanoseconds. A file changed as recently as this before it was read may change again within one tick of the clock that
+dates it, so its hash is not kept; object stores date by the second."""
+_checked: dict[tuple[str, int, int], str] = {}
+"""SHA-256 of files by uri, bytes and time of modification, for as long as the process lives."""
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -233,15 +240,45 @@ class Folder:
         """
         return self._files.open(self.full(path), whole)
 
-    def read_bytes(self, path: str) -> bytes:
+    def read_bytes(self, path: str, sha256: str | None = None) -> bytes:
         """A whole file.
+
+        Args:
+            path: below the folder.
+            sha256: that its bytes must have; None takes any.
 
         Raises:
             MissingError: it is not there.
+            DamagedError: it has another SHA-256.
             StoreError: it cannot be read.
         """
         with self._told(path, "read"):
-            return self._files.read(self.full(path))
+            content = self._files.read(self.full(path))
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise self._other(path)
+        return content
+
+    def check(self, path: str, sha256: str) -> None:
+        """Compare a file with its SHA-256: once a process, as long as its size and time stay; read in parts.
+
+        Raises:
+            MissingError: it is not there.
+            DamagedError: it has another SHA-256.
+            StoreError: it cannot be read.
+        """
+        now = time.time_ns()
+        with self._told(path, "read"):
+            key = (self.uri_of(path), *self.state(path))
+        if (found := _checked.get(key)) is None:
+            found = self.sha256(path)
+            if key[2] < now - SETTLED:
+                _checked[key] = found
+        if found != sha256:
+            raise self._other(path)
+
+    def _other(self, path: str) -> DamagedError:
+        reason = "its bytes are not those that were committed"
+        return DamagedError(f"{self.uri_of(path)} is damaged ({reason}); restore it", reason)
 
     def sha256(self, path: str) -> str:
         """Hexadecimal SHA-256 of a file, read in parts; raises as `read_bytes`."""
@@ -253,25 +290,35 @@ class Folder:
 
         Raises:
             MissingError: it is not there.
-            StoreError: it is no JSON, or cannot be read.
+            DamagedError: it is no JSON.
+            StoreError: it cannot be read.
         """
         try:
             return json.loads(self.read_bytes(path))
-        except ValueError as error:  # no JSON, or no UTF-8
-            raise StoreError(f"{self.uri_of(path)} is no JSON ({error})", str(error)) from None
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deep
+            reason = f"it is no JSON: {first_line(error)}"
+            raise DamagedError(f"{self.uri_of(path)} is no JSON ({first_line(error)}); restore it", reason) from None
 
-    def read_table(self, path: str) -> pa.Table:
+    def read_table(self, path: str, sha256: str | None = None) -> pa.Table:
         """A Parquet file.
+
+        Args:
+            path: below the folder.
+            sha256: that its bytes must have; None takes any whose pages have the checksums that they carry.
 
         Raises:
             MissingError: it is not there.
-            StoreError: it is damaged, or cannot be read.
+            DamagedError: it is not what was written.
+            StoreError: it cannot be read.
         """
-        content = pa.BufferReader(self.read_bytes(path))
-        with self._parquet_told(path):
+        content = pa.BufferReader(self.read_bytes(path, sha256))
+        with self._parquet_told(path, any_error=True):
             # pq.read_table hands the bytes to a thread of Arrow's even when told to use none, and a process that exits
             # while that thread still holds them may abort (see errors.without_teardown).
-            return pq.ParquetFile(content).read(use_threads=False)
+            table = pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
+            if sha256 is None:
+                table.validate(full=True)
+            return table
 
     @contextmanager
     def parquet(self, path: str, **options: Any) -> Iterator[pq.ParquetFile]:
@@ -286,7 +333,7 @@ class Folder:
             StoreError: what the block reads of it is damaged, or cannot be read.
         """
         with self._told(path, "read"), self._parquet_told(path), self._files.for_arrow(self.full(path)) as file:
-            yield pq.ParquetFile(file, **options)
+            yield pq.ParquetFile(file, page_checksum_verification=True, **options)
 
     def write_bytes(self, path: str, data: Buffer) -> None:
         """Write a file whole or not at all, in place of what was there.
@@ -308,13 +355,17 @@ class Folder:
             self._files.create(self.full(path), data)
 
     def write_json(self, path: str, value: Any) -> None:
-        """Write a value as JSON, keys as given; raises as `write_bytes`."""
-        self.write_bytes(path, (json.dumps(value) + "\n").encode())
+        """Write a value as JSON, keys as given; raises as `write_bytes`, also for a number that is not finite."""
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise StoreError(f"{self.uri_of(path)} is not written: {error}") from None
+        self.write_bytes(path, (text + "\n").encode())
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a Parquet file; raises as `write_bytes`."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self.write_bytes(path, sink.getvalue())
 
     def delete(self, path: str) -> None:
@@ -372,12 +423,16 @@ class Folder:
             raise StoreError(f"{self.uri_of(path)} cannot be {done} ({reason}); {way_out}", reason) from None
 
     @contextmanager
-    def _parquet_told(self, path: str) -> Iterator[None]:
+    def _parquet_told(self, path: str, any_error: bool = False) -> Iterator[None]:
         try:
             yield
-        except pa.ArrowException as error:
+        except Exception as error:
+            # Bytes in memory that pyarrow cannot read make it raise OSError, UnicodeDecodeError and others; while it
+            # reads a file, only its own errors tell damage.
+            if not (any_error or isinstance(error, pa.ArrowException)):
+                raise
             reason = first_line(error)
-            raise StoreError(f"{self.uri_of(path)} is no readable Parquet file ({reason})", reason) from None
+            raise DamagedError(f"{self.uri_of(path)} is no readable Parquet file ({reason})", reason) from None
 
 
 def _reason(error: OSError) -> str:

@@ -7,6 +7,7 @@ stopped. How a step is computed (Ray Train, Ray Data, an actor) is the `Backend`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,7 +104,9 @@ class Loop:
         self.progress("select", 0, 1)
         table = None
         if t and (self.acquisition.maps or self.acquisition.needs_features):
-            table = self.run_store.store.read_table(self.run_store.scores(t - 1).path(REGIONS))
+            scores = self.run_store.scores(t - 1)
+            with self._scoring(scores):
+                table = scores.regions()
         before = self._spent(t)
         batch = self._afford(t, table, sum(self.budgets[: t + 1]) - before)
         terms = None if t == 0 else batch.picks.terms()
@@ -155,7 +158,7 @@ class Loop:
             return
         scores = self.run_store.scores(t)
         # A round 0 is shared: another driver may score it for other strategies at this moment.
-        with self.run_store.store.lock(f"score {scores.prefix}"):
+        with self._scoring(scores):
             done = scores.record("score") or {"maps": [], "features": False}
             if set(maps) <= set(done["maps"]) and done["features"] >= features:
                 return
@@ -166,6 +169,10 @@ class Loop:
             record = {"maps": maps, "features": features, **cost}
             scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
         self.progress("committed", 1, 1, "pool scored")
+
+    def _scoring(self, scores: RoundStore) -> AbstractContextManager[None]:
+        """Nobody else writes the region table meanwhile."""
+        return self.run_store.store.lock(f"score {scores.prefix}")
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
         """(n,) int64: the region ids that rounds 0 .. `rounds` - 1 labelled, in order."""

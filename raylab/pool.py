@@ -28,6 +28,7 @@ from raylab.regions.base import checked_sizes
 from raylab.regions.superpixels import (
     GEOMETRY,
     IMAGES_A_FILE,
+    MANIFEST,
     Geometry,
     Superpixels,
     decoded,
@@ -39,11 +40,11 @@ from raylab.regions.superpixels import (
 )
 from raylab.regions.table import with_regions
 from raylab.runs import ResolvedRun
+from raylab.sealed import write_sealed
 
 if TYPE_CHECKING:
     from raylab.files import Folder
 
-MANIFEST = "superpixels.json"
 PART = 64
 """Images in one file of label maps: what is lost at most when a build is stopped."""
 _MOST = 1 << 16  # labels of a 16-bit PNG
@@ -111,27 +112,7 @@ def open_or_build(
     folder = superpixels_folder(size, compactness, fingerprint)
     if not store.exists(f"{folder}/{MANIFEST}"):
         _build(dataset, store, folder, {"size": size, "compactness": compactness, "data": fingerprint}, progress)
-    _check(store, folder)
     return open_superpixels(store, folder)
-
-
-def _check(store: Folder, folder: str) -> None:
-    """Compare the files with the manifest.
-
-    Raises:
-        StoreError: one is gone or has another size, or the manifest is none.
-    """
-    again = f"restore it, or delete {store.uri_of(folder)} and the runs made with it to begin anew"
-    try:
-        sizes = {name: file["bytes"] for name, file in store.read_json(f"{folder}/{MANIFEST}")["files"].items()}
-    except (StoreError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"{store.uri_of(folder)}/{MANIFEST} is no manifest of superpixels ({error}); {again}"
-        ) from None
-    for name, size in sizes.items():
-        path = f"{folder}/{name}"
-        if store.size(path) != size:
-            raise StoreError(f"{store.uri_of(path)} is not the file that was committed; {again}")
 
 
 def _build(
@@ -164,7 +145,7 @@ def _build(
     store.write_table(path, with_regions(table, pool))
     put(GEOMETRY, store.read_bytes(path))
     record = {**made, "images": len(names), "regions": pool.n_regions}
-    store.write_json(f"{folder}/{MANIFEST}", {"record": record, "files": files})
+    write_sealed(store, f"{folder}/{MANIFEST}", {"record": record, "files": files})
 
 
 def _segmented(
@@ -196,7 +177,7 @@ def _write(store: Folder, path: str, table: pa.Table, made: dict[str, Any]) -> N
     """One row group an image, so that a single map can be read; the maps are compressed already."""
     sink = pa.BufferOutputStream()
     table = table.replace_schema_metadata({_MADE: repr(sorted(made.items()))})
-    pq.write_table(table, sink, row_group_size=1, compression="none", use_dictionary=False)
+    pq.write_table(table, sink, row_group_size=1, compression="none", use_dictionary=False, write_page_checksum=True)
     store.write_bytes(path, sink.getvalue().to_pybytes())
 
 
@@ -236,7 +217,6 @@ def known_regions(run: ResolvedRun, store: Folder) -> Regions:
     folder = superpixels_folder(shape.size, shape.compactness, run.inputs.data)
     if not store.exists(f"{folder}/{MANIFEST}"):
         raise StoreError(f"{store.uri_of(folder)}: the superpixels of the pool are not there; run the study again")
-    _check(store, folder)
     return open_superpixels(store, folder)
 
 

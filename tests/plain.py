@@ -51,8 +51,8 @@ class PlainBackend:
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
         device, dataset = torch.device("cpu"), open_dataset(job.data)
-        files = [round_store.path(model_name(m)) for m in range(self.config.training.ensemble)]
-        models = [load_model(job.model, job.n_classes, self.store.read_bytes(file), device) for file in files]
+        files = round_store.models(self.config.training.ensemble)
+        models = [load_model(job.model, job.n_classes, self.store.read_bytes(*file), device) for file in files]
         predict = Predictor(job, models, device)
         batches = image_batches(dataset, "train", np.arange(job.regions.n_images), job.batch_size)
         tables = [predict(batch, [dataset.read_image("train", i) for i in batch]) for batch in batches]

@@ -20,6 +20,7 @@ LAYERS = (
     "bucket_address",
     "object_store",
     "files",
+    "sealed",
     "acquisition",
     "config",
     "data",

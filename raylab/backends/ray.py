@@ -62,7 +62,7 @@ class RayBackend:
         with inside(self.resource_pool, self.holder, compute.scoring_cpus, self.use_gpu * compute.scorers):
             start = time.perf_counter()
             progress("score", 0, job.regions.n_regions)
-            models = [round_store.path(model_name(m)) for m in range(self.config.training.ensemble)]
+            models = round_store.models(self.config.training.ensemble)
             table, cost = score(job, self.store, models, self.use_gpu, progress)
             return table, {"seconds": time.perf_counter() - start, **cost}
 

@@ -15,11 +15,7 @@ from typing import Any
 from raylab.data.base import Split
 from raylab.data.decode import ImageFile
 from raylab.errors import DataError
-from raylab.files import first_line
-
-SETTLED = 2_000_000_000
-"""Nanoseconds. A file changed as recently as this before it was read may change again within one tick of the clock that
-dates it, so its hash is not kept; object stores date by the second."""
+from raylab.files import SETTLED, first_line
 
 
 class Fingerprint:

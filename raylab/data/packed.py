@@ -198,9 +198,8 @@ class PackedFolder:
         if shard in self._damage:
             raise DataError(self._damage[shard])
         path = self.manifest["shards"][shard]["path"]
-        options = {"metadata": self._footers.get(shard), "page_checksum_verification": True}
         try:
-            with self.folder.parquet(path, **options) as parquet:
+            with self.folder.parquet(path, metadata=self._footers.get(shard)) as parquet:
                 self._footers[shard] = parquet.metadata
                 return parquet.read_row_group(group, columns=[column], use_threads=False).column(0)
         except StoreError as error:

@@ -12,7 +12,12 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raylab.errors import ConfigError
+from raylab.errors import ConfigError, DamagedError
+from raylab.files import first_line
+
+_MOST = 2**31 - 1
+"""Pixels of a side: what 32 bits hold."""
+_MOST_IMAGES = 10**8
 
 
 class Regions(ABC):
@@ -84,10 +89,27 @@ class Regions(ABC):
         return local[(local >= 0) & (local < self.offset[image + 1] - self.offset[image])]
 
 
-def read_sizes_text(text: bytes) -> tuple[list[list[int]], int]:
-    """Heights and widths of a pool's images, and N, out of `Regions.sizes_text`."""
-    value = json.loads(text)
-    return [size for count, *size in value["count_height_width"] for _ in range(count)], int(value["region_size"])
+def read_sizes_text(text: bytes, uri: str) -> tuple[list[list[int]], int]:
+    """Heights and widths of a pool's images, and N, out of `Regions.sizes_text`.
+
+    Args:
+        text: of a table's metadata.
+        uri: of the table, for the message.
+
+    Raises:
+        DamagedError: it is no such text.
+    """
+    try:
+        value = json.loads(text)
+        size, runs = value["region_size"], value["count_height_width"]
+        if not all(type(number) is int and 0 < number <= _MOST for number in (size, *itertools.chain(*runs))):
+            raise ValueError("its numbers are no sizes")
+        if any(len(run) != 3 for run in runs) or sum(run[0] for run in runs) > _MOST_IMAGES:
+            raise ValueError("its numbers are no sizes")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"the sizes of its images cannot be read: {first_line(error)}"
+        raise DamagedError(f"{uri} is damaged ({reason}); restore it", reason) from None
+    return [sides for count, *sides in runs for _ in range(count)], size
 
 
 def checked_sizes(sizes: ArrayLike, region_size: int) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ region ids, whatever scikit-image does by then. Plain NumPy; imports neither tor
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -15,10 +16,13 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from raylab.errors import MissingError, StoreError
+from raylab.errors import DamagedError, MissingError, StoreError
 from raylab.files import Folder, first_line
 from raylab.regions.base import Regions, checked_sizes, read_sizes_text
+from raylab.sealed import read_sealed
 
+MANIFEST = "superpixels.json"
+"""What the superpixels of a pool are and the files they lie in; written last."""
 GEOMETRY = "geometry.parquet"
 """The table of centroids, boxes and pixel counts, one row a region."""
 SUPERPIXELS = b"raylab.superpixels"
@@ -152,10 +156,11 @@ class LabelMaps:
         store: of the results.
         folder: below its root.
         images: that a file holds.
+        digests: SHA-256 of the files, by name.
     """
 
-    def __init__(self, store: Folder, folder: str, images: int) -> None:
-        self.store, self.folder, self.images = store, folder, images
+    def __init__(self, store: Folder, folder: str, images: int, digests: Mapping[str, str]) -> None:
+        self.store, self.folder, self.images, self.digests = store, folder, images, digests
         self.read = lru_cache(_KEPT)(self._read)
 
     def path(self, image: int) -> str:
@@ -171,6 +176,7 @@ class LabelMaps:
 
     def _read(self, image: int) -> NDArray[np.int32]:
         try:
+            self.store.check(self.path(image), self.digests.get(part_name(image // self.images), ""))
             # opened for each map: a handle would not survive the fork of a data loader's process
             with self.store.parquet(self.path(image)) as file:
                 # one column needs one thread; pyarrow's, if they start just before the process ends, can abort it
@@ -225,6 +231,30 @@ def superpixels_of(table: pa.Table, sizes: list[list[int]], region_size: int, ur
     return Superpixels(sizes, region_size, geometry)
 
 
+def read_digests(store: Folder, folder: str) -> dict[str, str]:
+    """SHA-256 of the files of a pool's superpixels, by name, once each is there and as large as it was.
+
+    Args:
+        store: of the results.
+        folder: below its root.
+
+    Raises:
+        DamagedError: the manifest is not what was written, or a file is gone or has another size.
+        StoreError: the manifest is missing or cannot be read.
+    """
+    again = f"restore it, or delete {store.uri_of(folder)} and the runs made with it to begin anew"
+    try:
+        files = read_sealed(store, f"{folder}/{MANIFEST}")["files"]
+    except DamagedError as error:
+        raise DamagedError(
+            f"{store.uri_of(folder)}/{MANIFEST} is no manifest of superpixels ({error.reason}); {again}", error.reason
+        ) from None
+    for name, entry in files.items():
+        if store.size(path := f"{folder}/{name}") != entry["bytes"]:
+            raise DamagedError(f"{store.uri_of(path)} is not the file that was committed; {again}", "its size differs")
+    return {name: entry["sha256"] for name, entry in files.items()}
+
+
 def open_superpixels(store: Folder, folder: str) -> Superpixels:
     """The superpixels that lie in a folder: their geometry; label maps are read when they are asked for.
 
@@ -233,14 +263,14 @@ def open_superpixels(store: Folder, folder: str) -> Superpixels:
         folder: below its root.
 
     Raises:
-        StoreError: the geometry is missing or damaged.
+        StoreError: manifest or geometry are missing or damaged.
     """
-    path = f"{folder}/{GEOMETRY}"
-    table = store.read_table(path)
+    path, digests = f"{folder}/{GEOMETRY}", read_digests(store, folder)
+    table = store.read_table(path, digests.get(GEOMETRY, ""))
     metadata = table.schema.metadata or {}
     text, images = metadata.get(SUPERPIXELS), metadata.get(IMAGES_A_FILE)
     if text is None or images is None:
         raise StoreError(f"{store.uri_of(path)} is not the geometry of stored superpixels")
-    found = superpixels_of(table, *read_sizes_text(text), store.uri_of(path))
-    found.maps = LabelMaps(store, folder, int(images))
+    found = superpixels_of(table, *read_sizes_text(text, store.uri_of(path)), store.uri_of(path))
+    found.maps = LabelMaps(store, folder, int(images), digests)
     return found

@@ -140,7 +140,7 @@ def regions_of(table: pa.Table, uri: str) -> Regions:
     text = metadata.get(_GRID) or metadata.get(SUPERPIXELS)
     if text is None:
         raise StoreError(f"{uri} carries no regions; give a table that raylab scored, or add them by with_regions")
-    sizes, region_size = read_sizes_text(text)
+    sizes, region_size = read_sizes_text(text, uri)
     if _GRID in metadata:
         return RegionGrid(sizes, region_size)
     return superpixels_of(table, sizes, region_size, uri)

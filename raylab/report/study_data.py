@@ -15,6 +15,7 @@ from raylab.config import RunConfig, StudyConfig
 from raylab.files import Folder
 from raylab.runs import ResolvedRun, RoundStore, RunStore, stored_study
 from raylab.runs.studies import study_path
+from raylab.sealed import read_sealed
 
 STAGES = ("train", "evaluate", "score", "select")
 MEASURED = ("budget", "labelled_regions", "labelled_percent", "annotated_images", "miou")
@@ -184,7 +185,7 @@ def read_study(store: Folder, name: str) -> Study:
             is damaged.
     """
     study = stored_study(store, name)
-    folders = store.read_json(study_path(name)).get("supervised", [])
+    folders = read_sealed(store, study_path(name)).get("supervised", [])
     found = [RoundStore(store, folder).record("train") for folder in folders]
     records = [record for record in found if record]
     return Study(
@@ -247,7 +248,7 @@ def _read_run(store: Folder, run: ResolvedRun) -> RunResult:
             break
         points.append(point)
     path = f"{run_store.folder}/run.json"
-    fingerprint = store.read_json(path)["data_fingerprint"] if store.exists(path) else None
+    fingerprint = read_sealed(store, path)["data_fingerprint"] if store.exists(path) else None
     return RunResult(run, tuple(points), fingerprint)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from raylab.config import DataConfig, RunConfig
 from raylab.data import FileDataset, open_dataset
-from raylab.data.fingerprint import SETTLED, FileDigests
+from raylab.data.fingerprint import FileDigests
 from raylab.errors import MissingError, StoreError, WeightsError
-from raylab.files import Folder, absolute, first_line, open_at
+from raylab.files import SETTLED, Folder, absolute, first_line, open_at
 from raylab.progress import Progress
 from raylab.runs.identity import Inputs
 

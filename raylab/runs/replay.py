@@ -108,7 +108,7 @@ def replay_round(run: RunStore, regions: Regions, t: int) -> Replay:
     acquisition, labelled = run.run.acquisition, run.ledger(t)["region_id"].to_numpy()
     path, table = run.scores(t - 1).path(REGIONS), None
     if acquisition.needs_uncertainty or acquisition.needs_features:
-        table = run.store.read_table(path)
+        table = run.scores(t - 1).regions()
     place = run.store.uri_of(path)
     picks = select_by_table(regions, table, place, labelled, acquisition, asked, [config.seed, t])
     if config.budget.unit != "regions":
@@ -121,12 +121,11 @@ def regions_of_run(run: RunStore, open_regions: Callable[[ResolvedRun, Folder], 
 
     Raises:
         DataError: it is in no table, and the data set is not where the run had it.
-        StoreError: it is in no table, and the pool's superpixels are not in the store.
+        StoreError: a table is damaged; or it is in none, and the pool's superpixels are not in the store.
     """
-    paths = (run.scores(t).path(REGIONS) for t in range(len(run.config.budget.rounds) + 1))
-    if path := next((path for path in paths if run.store.exists(path)), None):
-        try:
-            return regions_of(run.store.read_table(path), path)
-        except StoreError:
-            pass  # scored before tables carried their regions
+    for t in range(len(run.config.budget.rounds) + 1):
+        scores = run.scores(t)
+        if scores.record("score") is not None:
+            uri = run.store.uri_of(scores.path(REGIONS))
+            return regions_of(scores.regions(), uri)
     return open_regions(run.run, run.store)

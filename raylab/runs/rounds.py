@@ -1,25 +1,41 @@
 """The steps of a run's rounds, each committed whole: its files first, its manifest last.
 
-A step is done when its manifest is there and every file it names has the size it names. Nothing else tells
-progress, so a run killed anywhere is found as it was after its last whole step. The manifests are also the run's
-journal: results, seconds and peak memory stand in them, and MLflow is a mirror of them.
+A step is done when its manifest is there (`raylab.runs.manifest`) and every file it names has the size it names; who
+reads one of them compares its hash. Nothing else tells progress, so a run killed anywhere is found as it was after its
+last whole step. The manifests are also the run's journal: results, seconds and peak memory stand in them, and MLflow
+is a mirror of them.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from raylab.errors import MismatchError, StoreError
+from raylab.errors import DamagedError, MismatchError, MissingError, StoreError
 from raylab.files import Folder
 from raylab.runs.identity import ResolvedRun, default_facts, facts_of, round0_facts
+from raylab.runs.manifest import FileEntry, Manifest, Previous, previous_of, read_manifest, write_manifest
+from raylab.sealed import read_sealed, write_sealed
 
 LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet"
 IDENTITY = "identity.json"
 """Beside what several runs share: what it is made of."""
 STEPS = ("select", "train", "score")
+REPAIR = "restore it, or let raylab verify STUDY --repair take its runs back to the step before"
+
+
+class Committed(NamedTuple):
+    """A file that a step committed.
+
+    Attributes:
+        path: below the storage root.
+        sha256: that its bytes must have.
+    """
+
+    path: str
+    sha256: str
 
 
 def model_name(member: int) -> str:
@@ -27,38 +43,58 @@ def model_name(member: int) -> str:
     return MODEL if member == 0 else f"model-{member}.safetensors"
 
 
-class RoundStore:
-    """Files of one round below `prefix`."""
+def step_of_model(member: int) -> str:
+    """The step that commits it."""
+    return "train" if member == 0 else f"member-{member}"
 
-    def __init__(self, store: Folder, prefix: str) -> None:
+
+class RoundStore:
+    """Files of one round below `prefix`.
+
+    Args:
+        store: of the results.
+        prefix: folder of the round.
+        before: paths of the manifests that its first step may follow, the latest first.
+    """
+
+    def __init__(self, store: Folder, prefix: str, before: Sequence[str] = ()) -> None:
         self.store = store
         self.prefix = prefix
+        self.before = (*before, self.path(IDENTITY))
 
     def path(self, name: str) -> str:
         """Path of a file of this round below the storage root."""
         return f"{self.prefix}/{name}"
 
+    def manifest(self, step: str) -> Manifest:
+        """The manifest of a step.
+
+        Raises:
+            MissingError: the step is not done.
+            DamagedError: it is not the one that was committed, or follows another one.
+        """
+        try:
+            return read_manifest(self.store, self.path(f"{step}.json"))
+        except DamagedError as error:
+            raise _with_way_out(error) from None
+
     def record(self, step: str) -> dict[str, Any] | None:
         """What a step committed, or None where it is not done.
 
         Raises:
-            StoreError: the step was committed, but a file of it is gone or has another size, or its manifest is no
-                manifest.
+            DamagedError: the step was committed, but its manifest is not the one that was, or a file of it is gone or
+                has another size.
         """
-        path = self.path(f"{step}.json")
-        if not self.store.exists(path):
-            return None
-        again = f"delete {self.store.uri_of(path)} to have the step done again"
         try:
-            manifest = self.store.read_json(path)
-            record: dict[str, Any] = manifest["record"]
-            sizes = {name: file["bytes"] for name, file in manifest["files"].items()}
-        except (StoreError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{self.store.uri_of(path)} is no manifest of a step ({error}); {again}") from None
-        for name, size in sizes.items():
-            if self.store.size(self.path(name)) != size:
-                raise StoreError(f"{self.store.uri_of(self.path(name))} is not the file that was committed; {again}")
-        return record
+            manifest = self.manifest(step)
+        except MissingError:
+            return None
+        for name, entry in manifest.files.items():
+            if (size := self.store.size(self.path(name))) != entry.bytes:
+                reason = "it is missing" if size is None else f"it has {size} bytes, {entry.bytes} were committed"
+                uri = self.store.uri_of(self.path(name))
+                raise DamagedError(f"{uri} is damaged ({reason}); {REPAIR}", reason)
+        return manifest.record
 
     def commit(
         self,
@@ -74,33 +110,70 @@ class RoundStore:
             record: plain JSON values.
             tables: to be written as Parquet, by name.
             adopt: names of files of this round that workers have already written.
-        """
-        for name, table in (tables or {}).items():
-            self.store.write_table(self.path(name), table)
-        manifest = {"record": record, "files": {name: self._describe(name) for name in (*(tables or {}), *adopt)}}
-        self.store.write_json(self.path(f"{step}.json"), manifest)
-
-    def _describe(self, name: str) -> dict[str, Any]:
-        data = self.store.read_bytes(self.path(name))
-        return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-    def sha256(self, step: str, name: str) -> str:
-        """Hexadecimal SHA-256 of a file that a step committed.
 
         Raises:
-            StoreError: the step is not done, or its manifest names no such file.
+            StoreError: a file cannot be written or is missing, or a number of the record is not finite.
         """
         path = self.path(f"{step}.json")
+        # A step that is done again is not done until it is whole again.
+        self.store.delete(path)
+        for name, table in (tables or {}).items():
+            self.store.write_table(self.path(name), table)
+        files = {name: self._describe(name) for name in (*(tables or {}), *adopt)}
+        write_manifest(self.store, Manifest(path=path, record=record, files=files, previous=self._previous(step)))
+
+    def _describe(self, name: str) -> FileEntry:
+        path = self.path(name)
+        if (size := self.store.size(path)) is None:
+            raise MissingError(f"{self.store.uri_of(path)} is missing; restore it, or correct the path")
+        return FileEntry(bytes=size, sha256=self.store.sha256(path))
+
+    def _previous(self, step: str) -> Previous | None:
+        """The manifest that a step follows: of its round, else of the round before, else what the run is made of."""
+        earlier = {"train": ["select"], "score": ["train"]}.get(step, ["select"] if step != "select" else [])
+        paths = [*(self.path(f"{name}.json") for name in earlier), *self.before]
+        found = next((path for path in paths if self.store.is_file(path)), None)
+        return None if found is None else previous_of(self.store, found)
+
+    def committed(self, step: str, name: str) -> Committed:
+        """A file that a step committed, for whoever reads it.
+
+        Raises:
+            StoreError: the step is not done, is damaged, or its manifest names no such file.
+        """
+        entry = self.manifest(step).files.get(name)
+        if entry is None:
+            uri = self.store.uri_of(self.path(f"{step}.json"))
+            raise StoreError(f"{uri} names no file {name}; {REPAIR}")
+        return Committed(self.path(name), entry.sha256)
+
+    def models(self, members: int) -> list[Committed]:
+        """The models of the round's ensemble; raises as `committed`."""
+        return [self.committed(step_of_model(member), model_name(member)) for member in range(members)]
+
+    def read_table(self, step: str, name: str) -> pa.Table:
+        """A table that a step committed.
+
+        Raises:
+            StoreError: as `committed`, or the table is missing or not the one that was committed.
+        """
+        path, sha256 = self.committed(step, name)
         try:
-            digest: str = self.store.read_json(path)["files"][name]["sha256"]
-        except (KeyError, TypeError):
-            uri = self.store.uri_of(path)
-            raise StoreError(f"{uri} names no file {name}; delete it to have it done again") from None
-        return digest
+            return self.store.read_table(path, sha256)
+        except DamagedError as error:
+            raise _with_way_out(error) from None
 
     def ledger(self) -> pa.Table:
-        """The picks this round labelled."""
-        return self.store.read_table(self.path(LEDGER))
+        """The picks this round labelled; raises as `read_table`."""
+        return self.read_table("select", LEDGER)
+
+    def regions(self) -> pa.Table:
+        """The region table under this round's model; raises as `read_table`."""
+        return self.read_table("score", REGIONS)
+
+
+def _with_way_out(error: DamagedError) -> DamagedError:
+    return DamagedError(f"{str(error).rpartition('; ')[0]}; {REPAIR}", error.reason)
 
 
 class RunStore:
@@ -116,13 +189,18 @@ class RunStore:
         """The files of round `index`."""
         if index == 0:
             return RoundStore(self.store, f"round0/{self.run.round0_identity}")
-        return RoundStore(self.store, f"{self.folder}/round-{index:02d}")
+        last = self.round(index - 1)
+        # The scores of the shared round 0 may be replaced by those that another strategy needs too.
+        steps = ("train",) if index == 1 else ("score", "train")
+        return RoundStore(
+            self.store, f"{self.folder}/round-{index:02d}", tuple(last.path(f"{step}.json") for step in steps)
+        )
 
     def scores(self, index: int) -> RoundStore:
         """Where the region table of round `index` lies; that of the shared round 0 is another for another PCA."""
         round_store = self.round(index)
         if index == 0 and self.config.pca != self.config.scoring.pca:
-            return RoundStore(self.store, round_store.path(f"pca-{self.config.pca}"))
+            return RoundStore(self.store, round_store.path(f"pca-{self.config.pca}"), (round_store.path("train.json"),))
         return round_store
 
     def open(self) -> None:
@@ -142,13 +220,15 @@ class RunStore:
         name must be those of round 0.
         """
         if folder := self.run.pretrained_folder:
-            return RoundStore(self.store, folder).sha256("train", MODEL)
+            model = RoundStore(self.store, folder).committed("train", MODEL)
+            self.store.check(*model)
+            return model.sha256
         if self.run.inputs.weights is not None:
             return self.run.inputs.weights
         return (self.round(0).record("train") or {}).get("weights_sha256")
 
     def ledger(self, rounds: int) -> pa.Table:
-        """The picks of rounds 0 .. rounds - 1, in order."""
+        """The picks of rounds 0 .. rounds - 1, in order; raises as `RoundStore.read_table`."""
         return pa.concat_tables(self.round(index).ledger() for index in range(rounds))
 
     def finished(self) -> bool:
@@ -172,10 +252,11 @@ def same_or_new(store: Folder, path: str, now: dict[str, Any], defaults: dict[st
 
     Raises:
         MismatchError: names the file, the field that differs, what it was and what it is.
+        DamagedError: what lies there is not what was written.
     """
     if not store.exists(path):
-        store.write_json(path, now)
-    elif field := first_difference(_completed(store.read_json(path), now, defaults), now):
+        write_sealed(store, path, now)
+    elif field := first_difference(_completed(read_sealed(store, path), now, defaults), now):
         raise MismatchError(
             f"{store.uri_of(path)}: {field[0]} was {field[1]!r} when this began and is {field[2]!r} now; "
             "restore it, or choose another storage root"

@@ -18,6 +18,7 @@ from raylab.errors import ConfigError, MismatchError, StoreError
 from raylab.files import Folder
 from raylab.runs.identity import Inputs, ResolvedRun, facts_of, resolve, supervised_folder
 from raylab.runs.rounds import first_difference
+from raylab.sealed import read_sealed, write_sealed
 
 _VARIES = ("regions", "budget", "strategy", "seed")
 """Fields in which the runs of a study may differ."""
@@ -99,7 +100,7 @@ def begin_study(store: Folder, study: ResolvedStudy) -> None:
                 f"{store.uri_of(path)}: {field} was {old!r} when the study {study.name!r} began and is {new!r} now; "
                 "restore it, or give the study another name"
             )
-    store.write_json(path, _to_json(study))
+    write_sealed(store, path, _to_json(study))
 
 
 def stored_study(store: Folder, name: str) -> ResolvedStudy:
@@ -118,7 +119,7 @@ def stored_study(store: Folder, name: str) -> ResolvedStudy:
         known = f"studies there: {', '.join(there)}" if there else "no study lies under this storage root"
         raise StoreError(f"{store.uri_of(path)} is missing; {known}")
     try:
-        return _from_json(store.read_json(path))
+        return _from_json(read_sealed(store, path))
     except (ValidationError, ConfigError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(

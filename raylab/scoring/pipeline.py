@@ -15,7 +15,7 @@ from raylab.data import open_dataset
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
-from raylab.scoring.predict import Predictor, ScoringJob, load_model
+from raylab.scoring.predict import Predictor, ScoringJob, StoredModel, load_model
 from raylab.scoring.reduce import reduce_features
 from raylab.training.step import image_batches, prepare_process
 
@@ -41,12 +41,12 @@ class _Reader:
 class _Scorer:
     """The actor that holds the model."""
 
-    def __init__(self, job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool) -> None:
+    def __init__(self, job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool) -> None:
         load(job.plugins)
         prepare_process(job.compute.threads)
         device = torch.device("cuda" if use_gpu else "cpu")
-        models = [load_model(job.model, job.n_classes, store.read_bytes(path), device) for path in model_paths]
-        self.predict = Predictor(job, models, device)
+        loaded = [load_model(job.model, job.n_classes, store.read_bytes(*model), device) for model in models]
+        self.predict = Predictor(job, loaded, device)
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         tables = [
@@ -58,14 +58,14 @@ class _Scorer:
 
 
 def score(
-    job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool, progress: Progress
+    job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool, progress: Progress
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Score every region of the pool.
 
     Args:
         job: what to compute.
         store: of the model.
-        model_paths: of the weights of every member of the ensemble, below the storage root.
+        models: the weights of every member of the ensemble.
         use_gpu: whether each actor gets a GPU.
         progress: told of every block that arrives.
 
@@ -74,11 +74,11 @@ def score(
         actor's).
 
     Raises:
-        StoreError: the rows are not exactly the pool's regions.
+        StoreError: a model is not the one that was committed, or the rows are not exactly the pool's regions.
     """
     tables = []
     done = 0
-    for table in scored_blocks(job, store, model_paths, use_gpu):
+    for table in scored_blocks(job, store, models, use_gpu):
         tables.append(table)
         done += len(table)
         progress("score", done, job.regions.n_regions)
@@ -88,7 +88,7 @@ def score(
     return reduce_features(rows, job.regions.n_regions, job.pca), {"peak_memory": peak}
 
 
-def scored_blocks(job: ScoringJob, store: Folder, model_paths: Sequence[str], use_gpu: bool) -> Any:
+def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool) -> Any:
     """Iterate over the pool's scored blocks as they arrive, in no promised order.
 
     Which images share a forward pass is fixed here, not by how Ray cuts blocks: convolutions may round
@@ -102,7 +102,7 @@ def scored_blocks(job: ScoringJob, store: Folder, model_paths: Sequence[str], us
     read = rows.map(_Reader(job), num_cpus=job.compute.cpus_for_reading)
     scored = read.map_batches(
         _Scorer,
-        fn_constructor_args=(job, store, model_paths, use_gpu),
+        fn_constructor_args=(job, store, models, use_gpu),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=job.compute.scorers),
         num_cpus=job.compute.cpus_per_scorer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ from raylab.regions.table import region_table
 from raylab.scoring.pooling import label_means, region_means
 from raylab.scoring.uncertainty import MAPS, Committee
 from raylab.training.step import autocast, seeded, to_input
+
+StoredModel: TypeAlias = tuple[str, str | None]
+"""Path of a model's weights below the storage root, and the SHA-256 that they must have; None takes any."""
 
 
 @dataclass(frozen=True)

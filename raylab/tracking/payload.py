@@ -19,6 +19,7 @@ import raylab
 from raylab.files import Folder
 from raylab.runs import ResolvedRun, RoundStore, RunStore
 from raylab.runs.studies import study_path
+from raylab.sealed import read_sealed
 
 LONGEST_PARAM = 6000
 """Characters; MLflow refuses longer values."""
@@ -94,13 +95,13 @@ def run_child(store: Folder, run: ResolvedRun) -> Child:
     tags = {"raylab.kind": "run", "raylab.identity": run.identity, "raylab.round0_identity": run.round0_identity}
     path = f"{run_store.folder}/run.json"
     if store.exists(path):
-        tags["data_fingerprint"] = store.read_json(path)["data_fingerprint"]
+        tags["data_fingerprint"] = read_sealed(store, path)["data_fingerprint"]
     return Child(
         name=run.label,
         params=dict(_flat(dump)),
         tags=tags,
         files={
-            "config.json": json.dumps(dump, indent=1).encode(),
+            "config.json": json.dumps(dump, indent=1, allow_nan=False).encode(),
             "config.yaml": yaml.safe_dump(dump, sort_keys=False).encode(),
         },
         rounds=[run_store.round(t) for t in range(len(run.config.budget.rounds) + 1)],
@@ -113,7 +114,7 @@ def run_child(store: Folder, run: ResolvedRun) -> Child:
 def supervised_children(store: Folder, study_name: str) -> Iterator[Child]:
     """The trainings on all masks that belong to a study."""
     path = study_path(study_name)
-    for folder in store.read_json(path).get("supervised", []) if store.exists(path) else []:
+    for folder in read_sealed(store, path).get("supervised", []) if store.exists(path) else []:
         name = folder.replace("/", "-")
         yield Child(name, {}, {"raylab.kind": "supervised"}, {}, [RoundStore(store, folder)])
 

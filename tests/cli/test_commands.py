@@ -20,6 +20,7 @@ from raylab.files import Folder
 from raylab.runs import RunStore
 from raylab.runs.studies import begin_study
 from raylab.scoring.uncertainty import MAPS
+from raylab.sealed import write_sealed
 from tests.configs import resolved, resolved_runs, resolved_study, tiny_run
 
 TINY = shlex.split(
@@ -443,10 +444,10 @@ def test_a_study_that_is_not_there(fails, command, tmp_path):
     (line,) = fails(command, "nope", "--storage", str(root))
     assert line == f"{root}/studies/nope/study.json is missing; no study lies under this storage root"
     assert not root.exists()
-    Folder(str(root)).write_json("studies/camvid/study.json", {"config": StudyConfig().model_dump(mode="json")})
+    write_sealed(Folder(str(root)), "studies/camvid/study.json", {"config": StudyConfig().model_dump(mode="json")})
     (line,) = fails(command, "camvit", "--storage", str(root))
     assert line.endswith("is missing; studies there: camvid")
-    Folder(str(root)).write_json("studies/old/study.json", {"config": {"strategys": []}})
+    write_sealed(Folder(str(root)), "studies/old/study.json", {"config": {"strategys": []}})
     (line,) = fails(command, "old", "--storage", str(root))
     assert "is no study of this version of raylab" in line
     (line,) = fails(command, "camvid", "--storage", "nosuch://x")

@@ -22,6 +22,7 @@ from raylab.report.tables import format_table
 from raylab.runs import ResolvedStudy, RunStore, resolve_study, stored_study
 from raylab.runs.inputs import read_inputs
 from raylab.runs.studies import begin_study
+from raylab.sealed import read_sealed, write_sealed
 from tests.configs import tiny_run
 from tests.plain import PlainBackend, Silent
 
@@ -128,10 +129,10 @@ def test_a_round_that_started_from_other_weights_is_refused(config: StudyConfig)
     study = start(config, stop=1)
     store, run = Folder(config.run.storage), study.runs[0]
     path = RunStore(store, run).round(0).path("train.json")
-    manifest = store.read_json(path)
+    manifest = read_sealed(store, path)
     assert manifest["record"]["weights_sha256"] == run.inputs.weights
     manifest["record"]["weights_sha256"] = "0" * 64
-    store.write_json(path, manifest)
+    write_sealed(store, path, manifest)
     with pytest.raises(MismatchError, match=rf"{path}: weights_sha256 is '{'0' * 64}' of this training"):
         start(config)
 

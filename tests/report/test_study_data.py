@@ -14,6 +14,7 @@ from raylab.report.study_data import by_budget, read_study
 from raylab.report.tables import format_table
 from raylab.runs import RunStore
 from raylab.runs.studies import begin_study
+from raylab.sealed import write_sealed
 from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, write_rounds, write_study
 
@@ -90,7 +91,7 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(store: Folder, t
 
 def test_a_study_of_another_version_is_refused(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
-    store.write_json("studies/old/study.json", {"config": {"nmae": "old"}})
+    write_sealed(store, "studies/old/study.json", {"config": {"nmae": "old"}})
     with pytest.raises(StoreError, match="no study of this version of raylab"):
         read_study(store, "old")
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from raylab.config import BudgetConfig, RegionConfig
-from raylab.errors import MismatchError, StoreError
+from raylab.errors import DamagedError, MismatchError, StoreError
 from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table
 from raylab.runs import Inputs, RoundStore, RunStore
-from raylab.runs.rounds import LEDGER, MODEL, first_difference
+from raylab.runs.rounds import LEDGER, MODEL, REPAIR, STEPS, first_difference
+from raylab.sealed import read_sealed, write_sealed
 from tests.configs import resolved, tiny_run
 
 GRID = RegionGrid([(64, 96)] * 8, 16)
@@ -61,7 +62,7 @@ def test_an_adopted_file_must_be_there(store):
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated"])
-def test_a_committed_file_gone_or_truncated_says_what_to_delete(store, damage):
+def test_a_committed_file_gone_or_truncated_says_what_to_do(store, damage):
     round_store = RoundStore(store, "r")
     store.write_bytes("r/model.safetensors", b"weights")
     round_store.commit("train", {"miou": 0.5}, adopt=(MODEL,))
@@ -69,26 +70,111 @@ def test_a_committed_file_gone_or_truncated_says_what_to_delete(store, damage):
         store.delete("r/model.safetensors")
     else:
         store.write_bytes("r/model.safetensors", b"weigh")
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(DamagedError) as caught:
         round_store.record("train")
-    assert str(caught.value) == (
-        f"{store.uri_of('r/model.safetensors')} is not the file that was committed; "
-        f"delete {store.uri_of('r/train.json')} to have the step done again"
-    )
+    reason = "it is missing" if damage == "gone" else "it has 5 bytes, 7 were committed"
+    assert str(caught.value) == f"{store.uri_of('r/model.safetensors')} is damaged ({reason}); {REPAIR}"
     store.delete("r/train.json")
     assert round_store.record("train") is None
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b'{"record": {}', b'{"record": {}}', b'{"files": {"a": 1}, "record": {}}', b"[]"]
+    ("text", "reason"),
+    [
+        (b"", "it is no JSON"),
+        (b'{"record": {}', "it is no JSON"),
+        (b"\xff", "it is no JSON"),
+        (b"[" * 100_000, "it is no JSON"),
+        (b'{"record": {}}', "it carries no digest"),
+        (b'{"record": {}, "sha256": "0"}', "what it says has changed"),
+        (b'{"record": NaN, "sha256": "0"}', "what it says has changed"),
+        (b"[]", "it carries no digest"),
+    ],
 )
-def test_a_manifest_that_is_none_says_what_to_delete(store, text):
+def test_a_manifest_that_is_none_says_what_to_do(store, text, reason):
     store.write_bytes("r/train.json", text)
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(DamagedError) as caught:
         RoundStore(store, "r").record("train")
-    assert str(caught.value).startswith(f"{store.uri_of('r/train.json')} is no manifest of a step (")
-    assert str(caught.value).endswith(f"; delete {store.uri_of('r/train.json')} to have the step done again")
+    assert str(caught.value).startswith(f"{store.uri_of('r/train.json')} is damaged ({reason}")
+    assert str(caught.value).endswith(f"; {REPAIR}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"more": 1}, "more"),
+        ({"record": []}, "record"),
+        ({"files": {"a": {"bytes": "7", "sha256": "0" * 64}}}, "files.a.bytes"),
+        ({"files": {"a": {"bytes": 7, "sha256": "0"}}}, "files.a.sha256"),
+        ({"previous": 1}, "previous"),
+    ],
+)
+def test_a_manifest_of_another_shape_names_the_field(store, change, field):
+    round_store = RoundStore(store, "r")
+    round_store.commit("select", {"labelled_regions": 1})
+    write_sealed(store, "r/select.json", {**read_sealed(store, "r/select.json"), **change})
+    with pytest.raises(DamagedError, match=rf"r/select\.json is no manifest of a step \({field}: "):
+        round_store.record("select")
+
+
+def chain(store, *names):
+    """Two rounds of a run, every step."""
+    rounds = [RoundStore(store, "a"), RoundStore(store, "b", ("a/score.json",)), RoundStore(store, "other")]
+    for round_store in rounds:
+        for step in STEPS:
+            round_store.commit(step, {"prefix": round_store.prefix}, {f"{step}.parquet": picks(0, [1])})
+    return rounds
+
+
+def test_manifests_form_a_chain(store):
+    chain(store)
+    before = {path: read_sealed(store, path)["previous"] for path in store.walk()[0] if path.endswith(".json")}
+    assert {path: found and found["path"] for path, found in before.items()} == {
+        "a/select.json": None, "a/train.json": "a/select.json", "a/score.json": "a/train.json",
+        "b/select.json": "a/score.json", "b/train.json": "b/select.json", "b/score.json": "b/train.json",
+        "other/select.json": None, "other/train.json": "other/select.json", "other/score.json": "other/train.json",
+    }  # fmt: skip
+
+
+def test_another_steps_manifest_and_files_are_noticed(store):
+    _, second, _ = chain(store)
+    for name in ("train.json", "train.parquet"):
+        store.write_bytes(f"b/{name}", store.read_bytes(f"other/{name}"))
+    with pytest.raises(DamagedError, match=r"b/train\.json is another step's manifest \(it belongs at other/train"):
+        second.record("train")
+
+
+def test_a_manifest_written_anew_is_noticed_by_the_next_one(store):
+    first, second, _ = chain(store)
+    first.commit("score", {"prefix": "edited"}, {"score.parquet": picks(0, [2])})
+    assert first.record("score") == {"prefix": "edited"}
+    with pytest.raises(DamagedError, match=r"a/score\.json: it is not the one that the next step followed, .*b/select"):
+        second.record("select")
+
+
+def test_a_table_that_changed_by_a_bit_is_not_read(store):
+    round_store = RoundStore(store, "r")
+    round_store.commit("select", {}, {LEDGER: picks(1, [5, 4])})
+    content = bytearray(store.read_bytes("r/ledger.parquet"))
+    content[len(content) // 2] ^= 1
+    store.write_bytes("r/ledger.parquet", bytes(content))
+    assert round_store.record("select") == {}
+    with pytest.raises(DamagedError, match=r"r/ledger\.parquet is damaged \(its bytes are not those"):
+        round_store.ledger()
+
+
+def test_a_step_done_again_is_not_done_while_it_is_written(store, monkeypatch):
+    round_store = RoundStore(store, "r")
+    round_store.commit("score", {"maps": ["entropy"]}, {"regions.parquet": picks(1, [5])})
+
+    def killed(self, path, table):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Folder, "write_table", killed)
+    with pytest.raises(KeyboardInterrupt):
+        round_store.commit("score", {"maps": ["bald", "entropy"]}, {"regions.parquet": picks(1, [5])})
+    assert round_store.record("score") is None
 
 
 def test_round_0_is_shared_by_strategies_and_by_nothing_else(store):
@@ -124,33 +210,33 @@ def test_what_lies_there_and_is_another_run_names_file_and_field(store, path, fi
     run_store = RunStore(store, resolved(tiny_run()))
     run_store.open()
     path = run_store.round(0).path(path) if path == "identity.json" else f"{run_store.folder}/{path}"
-    saved = store.read_json(path)
+    saved = read_sealed(store, path)
     inner = saved
     for part in field[:-1]:
         inner = inner[part]
     inner[field[-1]] = then
-    store.write_json(path, saved)
+    write_sealed(store, path, saved)
     with pytest.raises(MismatchError) as caught:
         run_store.open()
     assert str(caught.value) == (
         f"{store.uri_of(path)}: {'.'.join(field)} was {then!r} when this began and is "
         f"{now or run_store.run.inputs.data!r} now; restore it, or choose another storage root"
     )
-    assert store.read_json(path) == saved
+    assert read_sealed(store, path) == saved
 
 
 def test_a_field_that_has_come_since_means_its_default(store):
     run_store = RunStore(store, resolved(tiny_run()))
     run_store.open()
     path = f"{run_store.folder}/run.json"
-    saved = store.read_json(path)
+    saved = read_sealed(store, path)
     for section, field in (("training", "power"), ("acquisition", "class_balanced")):
         saved[section].pop(field)
     saved.pop("seed")
-    store.write_json(path, saved)
+    write_sealed(store, path, saved)
     run_store.open()
     saved["training"].pop("crop")  # is 64 in this run, not the default
-    store.write_json(path, saved)
+    write_sealed(store, path, saved)
     with pytest.raises(MismatchError, match=r"training\.crop was 513 .* and is 64 now"):
         run_store.open()
 
@@ -169,7 +255,7 @@ def test_what_a_round_started_from_is_told_by_file_pretraining_or_round_0(store)
     RoundStore(store, "pretrained/x").commit("train", {}, adopt=(MODEL,))
     assert RunStore(store, after).start_sha256() == hashlib.sha256(b"weights").hexdigest()
     RoundStore(store, "pretrained/x").commit("train", {})
-    with pytest.raises(StoreError, match=r"names no file model\.safetensors; delete it to have it done again"):
+    with pytest.raises(StoreError, match=r"names no file model\.safetensors; restore it, or let raylab verify"):
         RunStore(store, after).start_sha256()
 
 

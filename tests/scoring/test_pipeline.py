@@ -36,7 +36,7 @@ def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None
     store.write_bytes("model.safetensors", save(dict(model.state_dict())))
     job = scoring_job(config, regions, len(dataset.classes), ("entropy", "margin"), features=True)
 
-    table, cost = score(job, store, ["model.safetensors"], False, Silent())
+    table, cost = score(job, store, [("model.safetensors", None)], False, Silent())
 
     prepare_process(1)
     predict = Predictor(job, [model], torch.device("cpu"))

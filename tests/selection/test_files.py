@@ -375,10 +375,6 @@ def test_the_grid_is_found_in_tables_or_in_the_data(
     with monkeypatch.context() as patch:
         patch.setattr(pool, "open_dataset", no_data)
         assert raylab("replay", "tiny", *storage)[0] == 0
-    run = run_of(study, 2)
-    path = run.round(0).path(REGIONS)
-    run.store.write_table(path, run.store.read_table(path).replace_schema_metadata(None))
-    assert raylab("replay", "tiny", *storage)[0] == 0
 
 
 def test_what_is_not_there_is_one_line(study: StudyConfig, raylab: Run) -> None:

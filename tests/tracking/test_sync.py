@@ -176,7 +176,7 @@ def test_a_damaged_run_does_not_hold_back_the_others(store: Folder, database: st
     config = write_study(store, SMALL)
     runs = resolved_runs(config)
     (Path(store.root) / f"runs/{runs[0].label}/round-01/ledger.parquet").unlink()
-    with pytest.raises(StoreError, match=r"ledger\.parquet is not the file that was committed"):
+    with pytest.raises(StoreError, match=r"ledger\.parquet is damaged \(it is missing"):
         sender(database).send(store, config.name, runs)
     assert runs_of(database)[runs[1].label].info.status == "FINISHED"
 

@@ -1,0 +1,94 @@
+"""JSON files that carry the SHA-256 of what they say, so that a bit that changed is noticed when they are read.
+
+    {"record": ..., "files": ..., "sha256": "5f0c..."}
+
+The digest is over the values, not over the bytes: a file that an editor indented anew says the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from raylab.errors import DamagedError, MissingError, StoreError
+from raylab.files import Folder
+
+DIGEST = "sha256"
+
+
+def digest_of(value: dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of a JSON object, whatever the order of its keys.
+
+    Args:
+        value: plain JSON values.
+
+    Raises:
+        ValueError: a number in it is not finite.
+
+    Example:
+        >>> digest_of({"a": 1, "b": [2.5]}) == digest_of({"b": [2.5], "a": 1})
+        True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_sealed(store: Folder, path: str, value: dict[str, Any]) -> str:
+    """Write a JSON object with its digest.
+
+    Args:
+        store: that it lies in.
+        path: of the file.
+        value: plain JSON values.
+
+    Returns:
+        The digest.
+
+    Raises:
+        StoreError: it cannot be written, or holds a number that is not finite.
+    """
+    try:
+        digest = digest_of(value)
+    except ValueError as error:
+        raise StoreError(f"{store.uri_of(path)} is not written: a number in it is not finite ({error})") from None
+    store.write_json(path, {**value, DIGEST: digest})
+    return digest
+
+
+def read_sealed(store: Folder, path: str) -> dict[str, Any]:
+    """Read a JSON object, and compare it with its digest.
+
+    Args:
+        store: that it lies in.
+        path: of the file.
+
+    Returns:
+        The object without the digest.
+
+    Raises:
+        MissingError: it is not there.
+        DamagedError: it is not what was written.
+        StoreError: it cannot be read.
+    """
+    return read_with_digest(store, path)[0]
+
+
+def read_with_digest(store: Folder, path: str) -> tuple[dict[str, Any], str]:
+    """`read_sealed`, and the digest."""
+    uri = store.uri_of(path)
+    try:
+        value = store.read_json(path)
+    except MissingError:
+        raise
+    except DamagedError as error:
+        raise DamagedError(f"{uri} is damaged ({error.reason}); restore it", error.reason) from None
+    found = value.pop(DIGEST, None) if isinstance(value, dict) else None
+    try:
+        same = found is not None and digest_of(value) == found
+    except ValueError:  # NaN, which Python reads and raylab never writes
+        same = False
+    if not same:
+        reason = "it carries no digest" if found is None else "what it says has changed since it was written"
+        raise DamagedError(f"{uri} is damaged ({reason}); restore it", reason)
+    return value, str(found)
