@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
+from raylab.data.classes import over_classes
 from raylab.errors import BudgetError, MismatchError
 from raylab.files import Folder
 from raylab.labels.cost import Prices, spend
@@ -223,7 +224,7 @@ def commit_training(
         **(budget or {}),
     }
     round_store.commit("train", record, adopt=(MODEL,))
-    progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} %")
+    progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} % {over_classes(record['iou'])}")
 
 
 def _check_start(round_store: RoundStore, job: TrainingJob, record: dict[str, Any], start_sha256: str | None) -> None:

@@ -64,6 +64,7 @@ def report(options: StudyOptions) -> None:
 
 def status(options: StudyOptions) -> None:
     """How far the runs of a study are: rounds done, and the mIoU of the last one."""
+    from raylab.data.classes import over_classes
     from raylab.files import Folder
     from raylab.runs import RunStore, stored_study
 
@@ -72,7 +73,7 @@ def status(options: StudyOptions) -> None:
         run_store = RunStore(store, run)
         done, total = run_store.done_rounds(), len(run.config.budget.rounds) + 1
         last = run_store.round(done - 1).record("train") if done else None
-        score = f"mIoU {100 * last['miou']:6.2f} %" if last else ""
+        score = f"mIoU {100 * last['miou']:6.2f} % {over_classes(last['iou'])}" if last else ""
         print(f"{run.label:<60} {done}/{total} rounds  {score}".rstrip())
 
 

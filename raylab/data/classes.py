@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,19 @@ def voc_colour(number: int) -> Colour:
         for channel in range(3):
             colour[channel] |= (number >> 3 * bit + channel & 1) << 7 - bit
     return colour[0], colour[1], colour[2]
+
+
+def over_classes(iou: Mapping[str, float | None]) -> str:
+    """Over how many classes a mean is: those that occur, of all.
+
+    Args:
+        iou: by class, None where it occurs neither in prediction nor truth.
+
+    Example:
+        >>> over_classes({"road": 0.9, "car": 0.4, "train": None})
+        'over 2 of 3 classes'
+    """
+    return f"over {sum(score is not None for score in iou.values())} of {len(iou)} classes"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from raylab.data.classes import over_classes
 from raylab.report.study_data import Study
 
 
@@ -30,7 +31,8 @@ def _headline(study: Study, size: int) -> str | None:
     ranked = sorted(scores, key=lambda name: -fmean(scores[name]))
     best, pixels = ranked[0], fmean(p.labelled_percent for _, p in last)
     where = f"At {max(shared):,} {study.unit}" + (f" of N = {size}" if len(study.region_sizes) > 1 else "")
-    text = f"{where} ({pixels:.1f} % of the pool's pixels), {best} reaches {100 * fmean(scores[best]):.1f} % mIoU"
+    text = f"{where} ({pixels:.1f} % of the pool's pixels), {best} reaches {100 * fmean(scores[best]):.1f} % mIoU "
+    text += over_classes(next(point.iou for name, point in last if name == best))
     if study.bound:
         text += f", {100 * fmean(scores[best]) / study.bound:.0f} % of the fully supervised {100 * study.bound:.1f} %"
     if len(ranked) == 1:

@@ -66,7 +66,7 @@ def render(draw: Callable[[], Figure]) -> Picture:
         "grid.linewidth": 0.7, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
         "lines.linewidth": 1.9, "lines.markersize": 5.5, "xtick.major.size": 0, "ytick.major.size": 0,
         "axes.linewidth": 0.8, "legend.frameon": False, "svg.hashsalt": "raylab", "svg.fonttype": "path",
-        "font.family": "DejaVu Sans",
+        "font.family": "DejaVu Sans", "text.parse_math": False,  # a class may be named $
     }  # fmt: skip
     with matplotlib.rc_context(style):
         figure = draw()

@@ -8,7 +8,9 @@ from statistics import stdev
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from raylab.data.classes import over_classes
 from raylab.report.statistics import (
     SHARE,
     SeedSummary,
@@ -92,7 +94,15 @@ def classes_frame(study: Study) -> pd.DataFrame:
 
 def as_csv(frame: pd.DataFrame) -> str:
     """A frame as CSV without its index; what is missing is an empty field."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    defused = frame.rename(columns=_defused)
+    for name in defused.columns[[not is_numeric_dtype(kind) for kind in defused.dtypes]]:
+        defused[name] = defused[name].map(_defused)
+    return str(defused.to_csv(index=False, lineterminator="\n"))
+
+
+def _defused(cell: Any) -> Any:
+    """Text that a spreadsheet would run as a formula, with an apostrophe before it that makes it text."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def format_table(study: Study) -> str:
@@ -107,6 +117,7 @@ def format_table(study: Study) -> str:
         ("images", lambda _, p: show_count(p.annotated_images)),
         ("mIoU %", lambda _, p: f"{100 * p.mean:.1f}"),
         ("± std", lambda _, p: "" if p.std is None else f"{100 * p.std:.1f}"),
+        ("classes", lambda _, p: f"{sum(iou is not None for iou in p.iou.values())}/{len(p.iou)}"),
         ("seeds", lambda _, p: str(len(p.seeds))),
     ]
     if bound := study.bound:
@@ -122,7 +133,8 @@ def format_table(study: Study) -> str:
     lines = _aligned(["strategy", *(name for name, _ in columns)], rows)
     lines += _summary_lines(study, sizes)
     if bound:
-        lines += ["", f"fully supervised: {100 * bound:.1f} % mIoU ({len(study.supervised)} training(s) on all masks)"]
+        told = f"{100 * bound:.1f} % mIoU {over_classes(study.supervised_iou)}"
+        lines += ["", f"fully supervised: {told} ({len(study.supervised)} training(s) on all masks)"]
     if unfinished := sum(not run.finished for run in study.runs):
         lines += ["", f"{unfinished} of {len(study.runs)} runs are not finished; they are shown as far as they got"]
     return "\n".join(lines)

@@ -62,4 +62,5 @@ class SlowReading:
         """See `raylab.progress.Progress`."""
         if (now := time.monotonic()) - self.last >= _EVERY:
             self.last = now
-            self.say(f"data: {done:,} of {total:,} files of {self.name} read, once, to know them again")
+            what = "images" if stage == "survey" else "files"
+            self.say(f"data: {done:,} of {total:,} {what} of {self.name} read, once, to know them again")

@@ -14,13 +14,14 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from raylab.backends.resource_pool import ResourcePool, start
-from raylab.config import StudyConfig
+from raylab.config import DataConfig, StudyConfig
 from raylab.config.load import absolute_paths
 from raylab.errors import RaylabError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, RunStore, resolve_study
 from raylab.runs.inputs import read_inputs
 from raylab.runs.studies import begin_study, study_folder
+from raylab.runs.surveys import survey_of
 from raylab.study.checks import check_resources, check_study
 from raylab.study.console import Console, SlowReading
 from raylab.study.events import ProgressCollector
@@ -83,6 +84,7 @@ def begin_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = p
     for line in dict.fromkeys(f"weights: {check_study(config)}" for config in configs):
         say(line)
     store = Folder(configs[0].run.storage)
+    _look_at_data(configs, store, say)
     studies = [
         resolve_study(config, read_inputs(config.run, store, SlowReading(config.run.data.name, say)))
         for config in configs
@@ -90,6 +92,23 @@ def begin_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = p
     for study in studies:
         begin_study(store, study)
     return studies
+
+
+def _look_at_data(configs: Sequence[StudyConfig], store: Folder, say: Callable[[str], None]) -> None:
+    """Say what each data set holds, once.
+
+    Raises:
+        DataError: files that do not fit, or questions that its owner must answer.
+    """
+    used = [data for config in configs for data in (config.run.data, *_pretraining_data(config))]
+    for data in {(data.name, data.root, data.train_list): data for data in used}.values():
+        if survey := survey_of(data, store, SlowReading(data.name, say)):
+            for line in [*survey.lines(), *(f"note: {line}" for line in survey.warnings)]:
+                say(line)
+
+
+def _pretraining_data(config: StudyConfig) -> list[DataConfig]:
+    return [config.run.pretraining.data] if config.run.pretraining.iterations else []
 
 
 def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:

@@ -158,3 +158,13 @@ def test_picks_come_in_their_order_with_the_terms_of_their_strategy(store: Folde
     text = as_csv(overlays.numbered_picks_frame([overlay]))
     assert text.splitlines()[0].startswith("image,strategy,number,round,order,region_id,top,left,phi")
     assert len(text.splitlines()) == 1 + sum(map(len, picks.values()))
+
+
+def test_class_names_are_no_formulas(store: Folder, study: Study) -> None:
+    runs = tuple(
+        replace(run, points=tuple(replace(p, iou={f"$\\{name}_$": v for name, v in p.iou.items()}) for p in run.points))
+        for run in study.runs
+    )
+    bound = {f"$\\{name}_$": v for name, v in study.supervised_iou.items()}
+    found = draw_figures(replace(study, runs=runs, supervised_iou=bound), None)
+    assert found["classes"].png != draw_figures(study, None)["classes"].png

@@ -41,9 +41,9 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, str]]:
 def test_the_table_is_aligned_and_in_percent(store: Folder) -> None:
     text = format_table(read_study(store, "small"))
     lines = [line for line in text.splitlines() if line.startswith("entropy+spatial")]
-    assert lines[2].split() == ["entropy+spatial", "80", "18.5", "8", "46.5", "0.7", "2", "77.5"]
+    assert lines[2].split() == ["entropy+spatial", "80", "18.5", "8", "46.5", "0.7", "18/19", "2", "77.5"]
     assert len({len(line) for line in lines[:3]}) == 1
-    assert "fully supervised: 60.0 % mIoU" in text
+    assert "fully supervised: 60.0 % mIoU over 18 of 19 classes" in text
 
 
 def test_the_table_ends_with_one_line_a_strategy(store: Folder) -> None:
@@ -54,7 +54,8 @@ def test_the_table_ends_with_one_line_a_strategy(store: Folder) -> None:
 
 def test_the_headline_is_computed_and_claims_no_more(store: Folder) -> None:
     (sentence,) = headlines(read_study(store, "small"))
-    assert "At 80 labelled regions (18.5 % of the pool's pixels), entropy+spatial reaches 46.5 % mIoU" in sentence
+    assert "At 80 labelled regions (18.5 % of the pool's pixels), entropy+spatial reaches 46.5 % mIoU over" in sentence
+    assert "% mIoU over 18 of 19 classes, 78 % of the fully supervised 60.0 %" in sentence
     assert "6.0 points above random (mean of 2 seeds; the ranges over seeds do not overlap)" in sentence
 
 
@@ -134,3 +135,9 @@ def test_how_many_seeds_reach_the_target_is_said(tmp_path) -> None:
     assert ends["random"].endswith("not reached")
     assert ends["entropy"].endswith("reached by 1 of 2 seeds")
     assert ends["entropy+spatial"].endswith("58 ± 4")
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text() -> None:
+    frame = pd.DataFrame({"=class": ["=1+1", "+a", "-b", "@c", "plain"], "points": [-1.5, 2.0, -3.0, 4.0, 5.0]})
+    lines = as_csv(frame).splitlines()
+    assert lines == ["'=class,points", "'=1+1,-1.5", "'+a,2.0", "'-b,-3.0", "'@c,4.0", "plain,5.0"]
