@@ -16,7 +16,6 @@ import time
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 from safetensors.torch import save
 
@@ -39,7 +38,7 @@ from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.scoring.pipeline import scored_blocks
 from raylab.scoring.predict import Predictor, ScoringJob, scoring_job
-from raylab.study.driver import start_ray
+from raylab.study.ray_session import ray_session
 from raylab.training.step import image_batches, prepare_process
 
 
@@ -105,8 +104,7 @@ def main(options: Options) -> None:
     job = scoring_job(config, regions, len(dataset.classes), ("entropy",), options.features)
     model = build_model(config.model, len(dataset.classes), seed=0).eval()
     prepare_process(config.compute.threads)
-    start_ray()
-    with tempfile.TemporaryDirectory() as folder:
+    with ray_session(), tempfile.TemporaryDirectory() as folder:
         store = Folder(folder)
         store.write_bytes("model.safetensors", save(dict(model.state_dict())))
         rates: dict[str, list[float]] = {"plain loop": [], "Ray Data": []}
@@ -114,7 +112,6 @@ def main(options: Options) -> None:
             rates["plain loop"].append(plain_loop(job, model))
             rates["Ray Data"].append(pipeline(job, store))
             print(f"repeat {repeat}: " + ", ".join(f"{n} {r[-1]:.2f} images/s" for n, r in rates.items()), flush=True)
-    ray.shutdown()
     plain, ours = (statistics.median(rate) for rate in rates.values())
     print(f"plain loop {plain:.2f} images/s   Ray Data {ours:.2f} images/s   ratio {ours / plain:.2f}")
 

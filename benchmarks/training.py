@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import ray
 import torch
 import torch.nn.functional as F
 from ray.train import RunConfig as TrainRun
@@ -38,7 +37,7 @@ from raylab.data import open_dataset
 from raylab.errors import exit_cleanly
 from raylab.models import build_model
 from raylab.regions import RegionGrid
-from raylab.study.driver import start_ray
+from raylab.study.ray_session import ray_session
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob, training_job
 from raylab.training.step import prepare_process, train
@@ -117,13 +116,12 @@ def main(options: Options) -> None:
     job = training_job(
         config, RegionGrid(dataset.image_sizes("train"), config.regions.size), len(dataset.classes), None
     )
-    start_ray()
-    rates: dict[str, list[float]] = {"plain loop": [], "Ray Train": []}
-    for repeat in range(options.repeats):
-        rates["plain loop"].append(plain_loop(job))
-        rates["Ray Train"].append(ray_train(job))
-        print(f"repeat {repeat}: " + ", ".join(f"{n} {r[-1]:.2f} crops/s" for n, r in rates.items()), flush=True)
-    ray.shutdown()
+    with ray_session():
+        rates: dict[str, list[float]] = {"plain loop": [], "Ray Train": []}
+        for repeat in range(options.repeats):
+            rates["plain loop"].append(plain_loop(job))
+            rates["Ray Train"].append(ray_train(job))
+            print(f"repeat {repeat}: " + ", ".join(f"{n} {r[-1]:.2f} crops/s" for n, r in rates.items()), flush=True)
     plain, ours = (statistics.median(rate) for rate in rates.values())
     print(f"plain loop {plain:.2f} crops/s   Ray Train, one worker {ours:.2f} crops/s   ratio {ours / plain:.2f}")
 

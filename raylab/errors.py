@@ -50,6 +50,10 @@ class TrainingError(RaylabError):
     """A training diverged: its loss, its weights or what it scored is not finite."""
 
 
+class ClusterError(RaylabError):
+    """Ray does not start, or does not answer where it should be."""
+
+
 class WeightsError(RaylabError):
     """Pre-trained weights are missing or do not fit the backbone."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ from raylab.study.checks import check_resources, check_study
 from raylab.study.console import Console, SlowReading
 from raylab.study.events import ProgressCollector
 from raylab.study.grid import Grid
+from raylab.study.ray_session import ray_session
 from raylab.study.task import Task
 from raylab.tracking import MlflowUploader, tracking_for
 
@@ -116,36 +115,13 @@ def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = pri
     configs = [study.config for study in studies]
     first, store = configs[0].run, Folder(configs[0].run.storage)
     uploader = MlflowUploader(tracking_for(first.tracking, store), first.experiment, say)
-    started = start_ray()
-    try:
+    with ray_session():
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
         for config in configs:
             check_resources(config.run.compute, cpus, gpus)
         _Driver(studies, store, uploader, cpus, gpus, say).run()
         return uploader
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def start_ray() -> bool:
-    """Join the cluster that RAY_ADDRESS names (as `ray job submit` sets it), or start Ray on this machine.
-
-    Returns:
-        Whether this process started or joined Ray, and so is to leave it.
-    """
-    if ray.is_initialized():
-        return False
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(address="local", include_dashboard=False, **quiet)
-    return True
 
 
 class _Driver:
