@@ -29,11 +29,11 @@ def _known_norm(p: float) -> float:
 
 
 # -0.0 becomes 0.0: one number must be one text, in labels and identities.
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(abs)]
-"""A finite number of 0 or more."""
+Weight = Annotated[float, Field(ge=0), AfterValidator(abs)]
+"""A number of 0 or more."""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False))
 class Acquisition:
     """A strategy, as a row of numbers.
 
@@ -67,7 +67,7 @@ class Acquisition:
     """Distance of two regions of one image farther apart than tau (Eq. 6)."""
     c: Weight = 2.0
     """Distance of two regions of different images (Eq. 6)."""
-    p: Annotated[float, AfterValidator(_known_norm)] = math.inf
+    p: Annotated[float, Field(allow_inf_nan=True), AfterValidator(_known_norm)] = math.inf
     """Order of the norm that measures the distance of two centres: 1, 2 or inf."""
     set_function: Literal["max_min", "max_sum"] = "max_min"
     """`max_min` (Algorithm 1) or `max_sum` (the greedy of Borodin et al.)."""
@@ -105,13 +105,13 @@ class Acquisition:
     def to_json(self) -> dict[str, float | str | bool | None]:
         """The fields that differ from their defaults, as plain JSON values: equal for equal acquisitions.
 
-        Infinity, which JSON has no number for, is the text "inf". A field that a later version adds is left out as
-        long as it has its default, so it changes nothing that was computed before.
+        A field that a later version adds is left out as long as it has its default, so it changes nothing that was
+        computed before; neither does p = inf, which JSON has no number for.
 
-        >>> Acquisition(uncertainty=1, spatial=0.5, tau=math.inf).to_json()
-        {'uncertainty': 1.0, 'spatial': 0.5, 'tau': 'inf'}
+        >>> Acquisition(uncertainty=1, spatial=0.5, p=2).to_json()
+        {'uncertainty': 1.0, 'spatial': 0.5, 'p': 2.0}
         """
-        return {name: "inf" if value == math.inf else value for name, value in self.changes().items()}
+        return self.changes()
 
     @property
     def is_metric(self) -> bool:

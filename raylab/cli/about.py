@@ -95,10 +95,11 @@ def _environment() -> Iterator[str]:
 def _studies(storage: str) -> Iterator[str]:
     from raylab.files import Folder
     from raylab.runs import RunStore, stored_study
+    from raylab.runs.studies import studies_in
 
     store = Folder(storage, create=False)
     yield f"studies under {without_secrets(store.uri)}:"
-    for name in store.list("studies"):
+    for name in studies_in(store):
         try:
             runs = stored_study(store, name).runs
             done = sum(RunStore(store, run).finished() for run in runs)

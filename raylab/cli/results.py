@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from raylab.config import RunConfig, StudyConfig
 from raylab.config.leaves import Positional
+from raylab.config.names import Name
 from raylab.config.sections import Frozen, NonNegative
 from raylab.errors import StoreError, TrackingError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class StudyOptions(Frozen):
     """A study that was begun."""
 
-    name: Annotated[str, Positional("STUDY")] = StudyConfig().name
+    name: Annotated[Name, Positional("STUDY")] = StudyConfig().name
     """Name of the study; of a run of its own, the name it was given or its folder's."""
     storage: str = RunConfig().storage
     """Folder or URI under which its results lie (its `run.storage`)."""
@@ -27,7 +28,7 @@ class StudyOptions(Frozen):
 class ReplayOptions(StudyOptions):
     """A study or run that was begun, and a round of it."""
 
-    name: Annotated[str, Positional("STUDY|RUN")]
+    name: Annotated[Name, Positional("STUDY|RUN")]
     """Name of a study, or of one run as `raylab status` lists it."""
     round: NonNegative | None = None
     """The one round to compare; when not given, all."""
@@ -36,7 +37,7 @@ class ReplayOptions(StudyOptions):
 class SyncOptions(Frozen):
     """Studies that were begun, and where MLflow is."""
 
-    names: Annotated[tuple[str, ...], Positional("STUDY")] = ()
+    names: Annotated[tuple[Name, ...], Positional("STUDY")] = ()
     """Names of studies; when not given, all under the storage root."""
     storage: str = RunConfig().storage
     """Folder or URI under which their results lie (their `run.storage`)."""
@@ -81,11 +82,11 @@ def sync(options: SyncOptions) -> None:
     """Send to MLflow what it does not have of studies; safe to repeat."""
     from raylab.files import Folder
     from raylab.runs import stored_study
-    from raylab.runs.studies import study_path
+    from raylab.runs.studies import studies_in
     from raylab.tracking import catch_up
 
     store = Folder(options.storage, create=False)
-    found = options.names or [name for name in store.list("studies") if store.exists(study_path(name))]
+    found = options.names or studies_in(store)
     # With no study there, this one's error says what is.
     studies = [stored_study(store, name) for name in found or [StudyConfig().name]]
     catch_up(store, studies, options.tracking, options.experiment)
@@ -109,8 +110,9 @@ def _runs_named(store: Folder, name: str) -> list[ResolvedRun]:
         StoreError: there is neither.
     """
     from raylab.runs import stored_study
+    from raylab.runs.studies import studies_in
 
-    studies = store.list("studies")
+    studies = studies_in(store)
     for other in studies if name not in studies else ():
         with suppress(StoreError):  # of a study that is not asked about
             if one := [run for run in stored_study(store, other).runs if run.label == name]:

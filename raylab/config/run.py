@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from raylab.acquisition import Acquisition
+from raylab.config.names import Name
 from raylab.config.sections import (
     BudgetConfig,
     ComputeConfig,
@@ -23,7 +24,7 @@ from raylab.config.strategy import StrategyConfig
 class RunConfig(Extensible):
     """One strategy and seed through all rounds."""
 
-    name: str | None = None
+    name: Name | None = None
     """Name of the report and the MLflow parent run; when not given, made of strategy, N, seed and identity."""
     data: DataConfig = DataConfig()
     regions: RegionConfig = RegionConfig()

@@ -15,9 +15,9 @@ NonNegative = Annotated[int, Field(ge=0)]
 
 
 class Frozen(BaseModel):
-    """Base of all of them: frozen, no unknown fields, help texts from the docstrings."""
+    """Base of all of them: frozen, no unknown fields, only finite numbers, help texts from the docstrings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Extensible(Frozen):
@@ -77,7 +77,7 @@ class RegionConfig(Frozen):
     """N: side of a region in pixels (the paper: 128 on Cityscapes, 32 on VOC); a superpixel has about N x N of them."""
     shape: Literal["grid", "superpixels"] = "grid"
     """N x N tiles, or SLIC superpixels."""
-    compactness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    compactness: Annotated[float, Field(gt=0)] = 10.0
     """SLIC's weight of nearness in space against likeness in colour; higher gives squarer superpixels."""
 
 
@@ -123,13 +123,13 @@ class TrainingConfig(Frozen):
     """Random crops drawn until one holds a labelled pixel; 1 is the paper's plain random crop."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Range of the random scale."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Base rate of the poly schedule (the paper: 0.01 Cityscapes, 0.007 VOC)."""
-    head_rate_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    head_rate_factor: Annotated[float, Field(gt=0)] = 1.0
     """Rate of the freshly initialised head relative to the backbone's."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4e-5
-    power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
+    power: Annotated[float, Field(gt=0)] = 0.9
     """Exponent of the poly schedule."""
     frozen_backbone: bool = False
     """Keep the pre-trained backbone and its batch norms as they are and train the head alone: a third of the time an

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
+from raylab.config.names import NameOrEmpty
 from raylab.config.run import RunConfig
 from raylab.config.sections import Extensible, NonNegative, Positive
 from raylab.config.strategy import StrategyConfig, parse_strategy
@@ -23,7 +24,7 @@ def _as_text(value: Any) -> Any:
 class StudyConfig(Extensible):
     """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`."""
 
-    name: str = "study"
+    name: NameOrEmpty = "study"
     """Folder and MLflow parent run; when empty, the name of the study's one run."""
     run: RunConfig = RunConfig()
     """What all runs share."""

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from raylab.acquisition import Acquisition
 from raylab.config import RunConfig, StudyConfig
+from raylab.config.names import check_name, is_name
 from raylab.errors import ConfigError, MismatchError, StoreError
 from raylab.files import Folder
 from raylab.runs.identity import Inputs, ResolvedRun, facts_of, resolve, supervised_folder
@@ -65,8 +66,20 @@ def resolve_study(config: StudyConfig, inputs: Inputs) -> ResolvedStudy:
 
 
 def study_folder(name: str) -> str:
-    """Everything that belongs to a study as a whole; its runs lie beside it, shared with other studies."""
-    return f"studies/{name}"
+    """Everything that belongs to a study as a whole; its runs lie beside it, shared with other studies.
+
+    Raises:
+        ConfigError: it can be no study's name, so that nothing outside is ever read or written.
+    """
+    try:
+        return f"studies/{check_name(name)}"
+    except ValueError as error:
+        raise ConfigError(f"name: {error}") from None
+
+
+def studies_in(store: Folder) -> list[str]:
+    """The names of the studies that were begun under a storage root."""
+    return [name for name in store.list("studies") if is_name(name) and store.exists(study_path(name))]
 
 
 def study_path(name: str) -> str:
@@ -115,7 +128,7 @@ def stored_study(store: Folder, name: str) -> ResolvedStudy:
     """
     path = study_path(name)
     if not store.exists(path):
-        there = [other for other in store.list("studies") if store.exists(study_path(other))]
+        there = studies_in(store)
         known = f"studies there: {', '.join(there)}" if there else "no study lies under this storage root"
         raise StoreError(f"{store.uri_of(path)} is missing; {known}")
     try:

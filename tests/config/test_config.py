@@ -12,6 +12,8 @@ from raylab.config import (
     RunConfig,
     StudyConfig,
 )
+from raylab.config.leaves import Option, options_of
+from raylab.config.options import parse
 from raylab.errors import ConfigError
 
 
@@ -43,6 +45,19 @@ def test_values_that_cannot_work_name_their_field(path, value):
     with pytest.raises(ValidationError) as caught:
         RunConfig.model_validate(values)
     assert ".".join(map(str, caught.value.errors()[0]["loc"])).startswith(path)
+
+
+NUMBERS = [option for option in options_of(RunConfig) if "float" in str(option.field.annotation)]
+
+
+@pytest.mark.parametrize("option", NUMBERS, ids=lambda option: option.path)
+@pytest.mark.parametrize("word", ["1e999", "nan", "inf"])
+def test_numbers_that_are_none_are_refused_with_their_field(option: Option, word: str) -> None:
+    if option.path == "strategy.p" and word in ("inf", "1e999"):
+        return  # the order of the maximum norm
+    words = [word] * option.several if isinstance(option.several, int) else [word]
+    with pytest.raises(ConfigError, match=rf"^{option.path}(\.0)?: .*(a finite number|of order 1, 2 or inf)"):
+        parse(RunConfig, [option.flag, *words], "raylab run")
 
 
 def test_the_grid_is_in_the_order_strategies_sizes_seeds():

@@ -78,7 +78,7 @@ def test_an_address_where_no_ray_is(address: str, says: str, monkeypatch: pytest
 def test_a_folder_too_long_for_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("long" * 20)))
-    with pytest.raises(ClusterError, match="bytes too long .* set RAY_TMPDIR to a shorter folder"), ray_session():
+    with pytest.raises(ClusterError, match=r"bytes too long .* set RAY_TMPDIR to a shorter folder"), ray_session():
         pytest.fail("Ray cannot start there")
 
 
