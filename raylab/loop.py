@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.data.classes import over_classes
-from raylab.errors import BudgetError, MismatchError
+from raylab.errors import BudgetError, MismatchError, TrainingError
 from raylab.files import Folder
 from raylab.labels.cost import Prices, spend
 from raylab.pool import pool_regions
 from raylab.progress import Progress
 from raylab.regions import Regions
-from raylab.regions.table import ledger_table, with_regions
+from raylab.regions.table import columns_of, ledger_table, with_regions
 from raylab.runs import ResolvedRun, RoundStore, RunStore
 from raylab.runs.rounds import LEDGER, MODEL, REGIONS, model_name
 from raylab.scoring.predict import ScoringJob, scoring_job
@@ -167,6 +167,7 @@ class Loop:
             maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
             job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
             table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
+            check_finite(table, f"round {t}")
             record = {"maps": maps, "features": features, **cost}
             scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
         self.progress("committed", 1, 1, "pool scored")
@@ -251,6 +252,26 @@ def _member(
         record = backend.train(job, round_store, progress, member)
         round_store.commit(step, record, adopt=(model_name(member),))
     return record
+
+
+def check_finite(table: pa.Table, where: str) -> None:
+    """Whether every number of a region table is one that regions can be ranked by.
+
+    Args:
+        table: that scoring gave.
+        where: the round, for the message.
+
+    Raises:
+        TrainingError: names the column and how many of its rows are not finite.
+    """
+    maps, features = columns_of(table, len(table))
+    columns = maps if features is None else {**maps, "feature": features.sum(axis=1)}
+    for name, values in columns.items():
+        if bad := len(values) - int(np.isfinite(values).sum()):
+            raise TrainingError(
+                f"{where}: {name} is not finite in {bad} of {len(values)} regions under the model that was trained; "
+                "lower training.learning_rate"
+            )
 
 
 def pretrained_model(run: ResolvedRun, store: Folder) -> str | None:

@@ -15,6 +15,7 @@ from raylab.errors import DamagedError, MissingError, StoreError
 from raylab.files import Folder
 
 DIGEST = "sha256"
+_MARK = b"\nraylab-sha256:"
 
 
 def digest_of(value: dict[str, Any]) -> str:
@@ -92,3 +93,30 @@ def read_with_digest(store: Folder, path: str) -> tuple[dict[str, Any], str]:
         reason = "it carries no digest" if found is None else "what it says has changed since it was written"
         raise DamagedError(f"{uri} is damaged ({reason}); restore it", reason)
     return value, str(found)
+
+
+def seal_bytes(content: bytes) -> bytes:
+    """Bytes with their SHA-256 behind them.
+
+    Example:
+        >>> unseal_bytes(seal_bytes(b"state"), "file")
+        b'state'
+    """
+    return content + _MARK + hashlib.sha256(content).hexdigest().encode()
+
+
+def unseal_bytes(data: bytes, uri: str) -> bytes:
+    """Bytes out of `seal_bytes`, compared with their SHA-256.
+
+    Args:
+        data: with the digest.
+        uri: of their file, for the message.
+
+    Raises:
+        DamagedError: they are not what was sealed.
+    """
+    content, digest = data[: -len(_MARK) - 64], data[-len(_MARK) - 64 :]
+    if digest != _MARK + hashlib.sha256(content).hexdigest().encode():
+        reason = "its bytes are not those that were written"
+        raise DamagedError(f"{uri} is damaged ({reason}); delete it", reason)
+    return content

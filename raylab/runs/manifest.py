@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from raylab.errors import DamagedError
+from raylab.errors import DamagedError, MissingError
 from raylab.files import Folder
 from raylab.sealed import read_with_digest, write_sealed
 
@@ -86,7 +86,14 @@ def read_manifest(store: Folder, path: str) -> Manifest:
         reason = f"it belongs at {manifest.path}"
         raise DamagedError(f"{uri} is another step's manifest ({reason}); restore it", reason)
     before = manifest.previous
-    if before is not None and read_with_digest(store, before.path)[1] != before.sha256:
+    if before is None:
+        return manifest
+    try:
+        digest = read_with_digest(store, before.path)[1]
+    except MissingError:
+        reason = f"it is missing, and {uri} follows it"
+        raise DamagedError(f"{store.uri_of(before.path)} is damaged ({reason}); restore it", reason) from None
+    if digest != before.sha256:
         reason = "it is not the one that the next step followed"
         raise DamagedError(f"{store.uri_of(before.path)}: {reason}, {uri}; restore both", reason)
     return manifest

@@ -208,10 +208,43 @@ class RunStore:
 
         Raises:
             MismatchError: names the field that differs.
+            DamagedError: a committed step is damaged, or missing though later ones follow it.
         """
         facts, defaults = facts_of(self.run), default_facts(self.config)
         same_or_new(self.store, self.round(0).path(IDENTITY), round0_facts(facts), defaults)
         same_or_new(self.store, f"{self.folder}/run.json", facts, defaults)
+        for round_store, step in self.steps():
+            if self._is_settled(round_store, step):
+                round_store.record(step)
+        self._check_order()
+
+    def steps(self) -> list[tuple[RoundStore, str]]:
+        """Every step of the run in its order, done or not, with the round that it belongs to."""
+        training = [*(step_of_model(member) for member in range(1, self.config.training.ensemble)), "train"]
+        needs_scores = bool(self.run.acquisition.maps) or self.run.acquisition.needs_features
+        found = []
+        for t in range(rounds := len(self.config.budget.rounds) + 1):
+            found += [(self.round(t), step) for step in ("select", *training)]
+            if needs_scores and t < rounds - 1:
+                found.append((self.scores(t), "score"))
+        return found
+
+    def first_missing(self) -> tuple[RoundStore, str] | None:
+        """The first step that is missing though later ones are done."""
+        steps = [(round_store, step) for round_store, step in self.steps() if self._is_settled(round_store, step)]
+        done = [self.store.is_file(round_store.path(f"{step}.json")) for round_store, step in steps]
+        first = done.index(False) if False in done else len(done)
+        return steps[first] if any(done[first:]) else None
+
+    def _is_settled(self, round_store: RoundStore, step: str) -> bool:
+        """Whether a step stays once it is done: other strategies may be scoring the shared round 0 anew just now."""
+        return step != "score" or round_store.prefix.startswith(self.folder)
+
+    def _check_order(self) -> None:
+        if missing := self.first_missing():
+            uri = self.store.uri_of(missing[0].path(f"{missing[1]}.json"))
+            reason = "it is missing, and later steps follow it"
+            raise DamagedError(f"{uri} is damaged ({reason}); {REPAIR}", reason)
 
     def start_sha256(self) -> str | None:
         """SHA-256 of the weights that every round starts from; None where nothing has told it yet.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raylab.data.base import SegmentationDataset, Split
+from raylab.errors import TrainingError
 from raylab.models import Segmenter, build_model
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob
@@ -69,8 +70,9 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
         resume: a state that `report` was given; the training goes on after it as if never stopped.
 
     Raises:
-        WeightsError: the backbone's weights are not to be had.
+        WeightsError: the backbone's weights could not be loaded.
         DataError: an image or mask cannot be read.
+        TrainingError: a loss or a weight is not finite.
     """
     rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     model: Any = build_model(job.model, job.n_classes, job.seed).to(device)
@@ -98,10 +100,43 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
     batches = crops.batches(start, rank, workers, job.compute.loader_workers)
     for done, (images, masks) in enumerate(batches, start + 1):
         losses.append(_step(network, optimiser, job, device, done - 1, images, masks))
+        if done % job.training.checkpoint_every == 0 or done == job.iterations:
+            # Every worker, at the same step; and seldom, as a GPU has to be waited for.
+            _check_losses(losses, job)
         report(done, lambda: float(losses[-1]), lambda: _state(model, optimiser, losses))
     if job.training.norm_images:
         _measure_norms(model, crops, job, device)
+    _check_weights(model, job)
     return Trained(model.eval(), [float(loss) for loss in losses])
+
+
+def _check_losses(losses: Sequence[Any], job: TrainingJob) -> None:
+    values = np.array([float(loss) for loss in losses[-job.training.checkpoint_every :]])
+    if not np.isfinite(values).all():
+        at = len(losses) - len(values) + int(np.argmin(np.isfinite(values)))
+        value = values[at - len(losses)]
+        raise _diverged(f"the loss is {value:g} at iteration {at + 1} of {job.iterations}", at, job)
+
+
+def _check_weights(model: nn.Module, job: TrainingJob) -> None:
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    if bad := [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]:
+        what = f"{len(bad)} of {len(tensors)} tensors ({bad[0]} the first) are not finite"
+        what += f" after {job.iterations} iterations"
+        raise _diverged(what, job.iterations - 1, job)
+
+
+def _diverged(what: str, iteration: int, job: TrainingJob) -> TrainingError:
+    rate = job.training.learning_rate * _decay(job, iteration)
+    return TrainingError(
+        f"the training diverged: {what}, where the rate was {rate:g}; lower training.learning_rate "
+        f"({job.training.learning_rate:g})"
+    )
+
+
+def _decay(job: TrainingJob, iteration: int) -> float:
+    """What the poly schedule leaves of a rate at a step, counted from 0."""
+    return float((1 - iteration / job.iterations) ** job.training.power)
 
 
 def _measure_norms(model: nn.Module, crops: Crops, job: TrainingJob, device: torch.device) -> None:
@@ -128,7 +163,7 @@ def _step(
     masks: Tensor,
 ) -> Any:
     for group in optimiser.param_groups:
-        group["lr"] = group["base_lr"] * (1 - iteration / job.iterations) ** job.training.power
+        group["lr"] = group["base_lr"] * _decay(job, iteration)
     images = images.to(device, non_blocking=True)
     if job.training.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,13 +17,16 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from safetensors.torch import save
 
 from raylab.data import open_dataset
+from raylab.errors import DamagedError, TrainingError
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
+from raylab.training.checkpoint import STATE, decode_state, encode_state
 from raylab.training.job import TrainingJob
 from raylab.training.step import evaluate, prepare_process, train
 
-_STATE = "state.pt"
+logger = logging.getLogger(__name__)
+_DIVERGED = "diverged"
 
 
 def fit(
@@ -43,6 +47,9 @@ def fit(
         Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `weights` (where they came
         from), `weights_sha256`, `seconds_train`, `seconds_evaluate`,
         `peak_memory` in bytes (the largest worker's) and `peak_gpu_memory`.
+
+    Raises:
+        TrainingError: the training diverged.
     """
     settings = {"job": job, "store": store, "model_path": model_path, "progress": progress}
     if job.compute.workers == 0:
@@ -68,6 +75,8 @@ def fit(
     result: Any = trainer.fit()
     store.delete(folder)
     record: dict[str, Any] = result.return_value
+    if _DIVERGED in record:
+        raise TrainingError(record[_DIVERGED])
     return record
 
 
@@ -75,8 +84,24 @@ def _worker(settings: dict[str, Any]) -> dict[str, Any]:
     resume = None
     if checkpoint := ray.train.get_checkpoint():
         with checkpoint.as_directory() as folder:
-            resume = torch.load(Path(folder) / _STATE, map_location="cpu", weights_only=True)
-    return _work(settings, get_device(), _save_checkpoint, resume)
+            resume = _read_checkpoint(Path(folder) / STATE)
+        if _smallest(int(resume is not None), get_device()) == 0:
+            resume = None
+            settings["progress"]("train", 0, settings["job"].iterations, "its checkpoint is damaged; from the start")
+    try:
+        return _work(settings, get_device(), _save_checkpoint, resume)
+    except TrainingError as error:
+        # Every worker meets it at the same step; raised here, Ray Train would start them all again.
+        return {_DIVERGED: str(error)}
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state in a checkpoint, None where it is damaged: the training then begins anew."""
+    try:
+        return decode_state(path.read_bytes(), str(path))
+    except (DamagedError, OSError) as error:
+        logger.warning("%s; the training begins anew", error)
+        return None
 
 
 def _save_checkpoint(done: int, state: Callable[[], dict[str, Any]]) -> None:
@@ -84,7 +109,7 @@ def _save_checkpoint(done: int, state: Callable[[], dict[str, Any]]) -> None:
         ray.train.report({"done": done})
         return
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(state(), Path(folder) / _STATE)
+        (Path(folder) / STATE).write_bytes(encode_state(state()))
         ray.train.report({"done": done}, checkpoint=Checkpoint.from_directory(folder))
 
 
@@ -123,6 +148,10 @@ def _work(
         "peak_memory": _largest(peak_memory(), device),
         "peak_gpu_memory": _largest(torch.cuda.max_memory_allocated(), device) if device.type == "cuda" else 0,
     }
+
+
+def _smallest(value: int, device: torch.device) -> int:
+    return -_largest(-value, device)
 
 
 def _largest(value: int, device: torch.device) -> int:
