@@ -134,3 +134,24 @@ def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):
     uri = absolute_paths(RunConfig(storage="s3://bucket/x"))
     assert (uri.storage, uri.model.weights, uri.data.root) == ("s3://bucket/x", "imagenet", None)
     assert absolute_paths(DataConfig(name="folder", root="d")).root == f"{tmp_path}/d"
+
+
+def test_variables_in_paths_stand_for_their_values(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert absolute_paths(DataConfig(name="folder", root="$DATA/real")).root == f"{tmp_path}/real"
+    run = absolute_paths(RunConfig(storage="s3://bucket/${DATA}", data=DataConfig(name="folder", root="~/real")))
+    assert (run.storage, run.data.root) == (f"s3://bucket/{tmp_path}", "/home/someone/real")
+    monkeypatch.delenv("DATA")
+    with pytest.raises(ConfigError, match=r"data\.root: \$DATA/real names \$DATA, which is not set"):
+        absolute_paths(DataConfig(name="folder", root="$DATA/real"))
+    (tmp_path / "$DATA").mkdir()
+    assert absolute_paths(DataConfig(name="folder", root=f"{tmp_path}/$DATA")).root == f"{tmp_path}/$DATA"
+
+
+def test_deep_yaml_is_one_line(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("data: " + "[" * 10_000)
+    with pytest.raises(ConfigError, match=r"deep\.yaml: not readable as YAML .*more than 32 levels deep") as caught:
+        read_yaml(RunConfig, str(path))
+    assert "\n" not in str(caught.value)
