@@ -111,6 +111,11 @@ class Disk:
             # Some file systems of USB disks and network shares know no hard links: there the name comes first.
             _write_exclusively(path, data)
 
+    def move(self, path: str, to: str) -> None:
+        """Give a file another path."""
+        make_folder(os.path.dirname(to))
+        os.replace(path, to)
+
     def delete(self, path: str) -> None:
         """Remove a file or folder, if it is there."""
         if os.path.isdir(path) and not os.path.islink(path):
@@ -125,6 +130,8 @@ class Disk:
             return "correct its permissions"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "free some space"
+        if error.errno == errno.EFBIG:
+            return "raise the limit on the size of files (ulimit -f)"
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
             return "move away what lies there, or choose another path"
         return "check the disk, then try again"

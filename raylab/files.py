@@ -14,12 +14,13 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +31,9 @@ from raylab.errors import DamagedError, ExistsError, MissingError, StoreError
 from raylab.object_store import Bucket, open_bucket, probe
 
 Names = list[str]
+
+ROOT_MARKER = "raylab-root.json"
+"""Written where results lie: tells a root from the empty folder that is left of it when its disk is not mounted."""
 
 SETTLED = 2_000_000_000
 """Nanoseconds. A file changed as recently as this before it was read may change again within one tick of the clock that
@@ -119,16 +123,17 @@ class Folder:
         if kind == "file":
             raise StoreError(f"{prefix}{text} is a file; give a folder")
 
-    def _settle(self, address: Address | None, root: str) -> None:
+    def _settle(self, address: Address | None, root: str, marker: tuple[str, str] | None = None) -> None:
         self._address = address
+        self._marker = marker
         self.root = root
         self._files: Disk | Bucket = Disk() if address is None else open_bucket(address)
         self.local = Path(root) if address is None else None
 
-    def __getstate__(self) -> tuple[Address | None, str]:
-        return self._address, self.root
+    def __getstate__(self) -> tuple[Address | None, str, tuple[str, str] | None]:
+        return self._address, self.root, self._marker
 
-    def __setstate__(self, state: tuple[Address | None, str]) -> None:
+    def __setstate__(self, state: tuple[Address | None, str, tuple[str, str] | None]) -> None:
         try:
             self._settle(*state)
         except ValueError as error:
@@ -153,8 +158,53 @@ class Folder:
     def below(self, path: str) -> Folder:
         """The folder at a path below."""
         folder = Folder.__new__(Folder)
-        folder._settle(self._address, self.full(path))
+        folder._settle(self._address, self.full(path), self._marker)
         return folder
+
+    def claim(self) -> Folder:
+        """Take it as the root of results, for this process and all that the folder is handed to.
+
+        A root that is used for the first time gets a marker with a random id. From then on nothing is written once the
+        marker is gone or another one, as when a network share is unmounted; it is never made again.
+
+        Returns:
+            The folder itself.
+
+        Raises:
+            StoreError: the folder cannot be written to, or its marker is damaged.
+        """
+        if not self.is_file(ROOT_MARKER):
+            with suppress(ExistsError):  # another process was first
+                self.create(ROOT_MARKER, json.dumps({"id": uuid4().hex}).encode())
+        found = self.read_json(ROOT_MARKER)
+        if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+            reason = "it holds no id"
+            uri = self.uri_of(ROOT_MARKER)
+            raise DamagedError(f"{uri} is damaged ({reason}); remove it, and the next study writes it anew", reason)
+        self._marker = (self.full(ROOT_MARKER), found["id"])
+        return self
+
+    def check_root(self) -> None:
+        """Whether the root that was claimed is still there; nothing is asked of an object store.
+
+        Raises:
+            StoreError: its marker is gone or another one.
+        """
+        if self._marker is None or not self.local:
+            return
+        path, wanted = self._marker
+        try:
+            content = self._files.read(path)
+            if json.loads(content).get("id") == wanted:
+                return
+            reason = "is another root's"
+        except (OSError, ValueError, AttributeError) as error:
+            reason = f"cannot be read: {_reason(error) if isinstance(error, OSError) else first_line(error)}"
+        raise StoreError(
+            f"{path} {reason}; the storage root is not the one that this began in: mount or restore it, then start the "
+            "same command again",
+            reason,
+        )
 
     def file(self, path: str) -> File:
         """The file at a path below, which need not be there."""
@@ -341,6 +391,7 @@ class Folder:
         Raises:
             StoreError: it cannot be written.
         """
+        self.check_root()
         with self._told(path, "written"):
             self._files.write(self.full(path), data)
 
@@ -351,6 +402,7 @@ class Folder:
             ExistsError: there is one.
             StoreError: it cannot be written.
         """
+        self.check_root()
         with self._told(path, "written"):
             self._files.create(self.full(path), data)
 
@@ -368,12 +420,23 @@ class Folder:
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self.write_bytes(path, sink.getvalue())
 
+    def move(self, path: str, to: str) -> None:
+        """Give a file another path below the folder, in place of what was there.
+
+        Raises:
+            StoreError: it cannot be moved.
+        """
+        self.check_root()
+        with self._told(path, "moved"):
+            self._files.move(self.full(path), self.full(to))
+
     def delete(self, path: str) -> None:
         """Remove a file, or a folder with all that lies in it, where it is there.
 
         Raises:
             StoreError: it cannot be removed.
         """
+        self.check_root()
         with self._told(path, "removed"):
             self._files.delete(self.full(path))
 
@@ -393,15 +456,32 @@ class Folder:
             yield
             return
         path = f".locks/{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        self.check_root()
         with self._told(path, "written"):
-            make_folder(self.full(".locks"))
-            file = open(self.full(path), "w")  # noqa: SIM115
+            file = self._locked(path)
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
+    def _locked(self, path: str) -> IO[str]:
+        """A lock file, open and held. One that was deleted while it was waited for, or held, locks nobody out."""
+        full = self.full(path)
+        while True:
+            make_folder(self.full(".locks"))
+            file = open(full, "w")  # noqa: SIM115
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(full)):
+                    return file
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+
     def for_ray(self, path: str) -> dict[str, Any]:
-        """A folder below, as the configurations of Ray Train and Ray Tune take it."""
+        """A folder below, as the configurations of Ray Train and Ray Tune take it; raises as `check_root`."""
+        self.check_root()
         if self._address is None or isinstance(self._files, Disk):
             return {"storage_path": self.full(path)}
         return {

@@ -169,6 +169,11 @@ class Bucket:
         with _os_errors(path):
             self.store.put(path, memoryview(data).cast("B"), mode="create")
 
+    def move(self, path: str, to: str) -> None:
+        """Give an object another path: a copy, then the first one is removed."""
+        with _os_errors(path):
+            self.store.rename(path, to)
+
     def delete(self, path: str) -> None:
         """Remove an object and all that lie below its path."""
         with _os_errors(path):

@@ -37,6 +37,7 @@ from raylab.regions.superpixels import (
     joined,
     open_superpixels,
     part_name,
+    superpixels_folder,
 )
 from raylab.regions.table import with_regions
 from raylab.runs import ResolvedRun
@@ -49,12 +50,6 @@ PART = 64
 """Images in one file of label maps: what is lost at most when a build is stopped."""
 _MOST = 1 << 16  # labels of a 16-bit PNG
 _MADE = b"raylab.superpixels.made"
-
-
-def superpixels_folder(size: int, compactness: float, fingerprint: str) -> str:
-    """Where the superpixels of a data set lie below the storage root."""
-    exactly = repr(float(compactness)).removesuffix(".0")
-    return f"regions/superpixels-N{size}-c{exactly}-{fingerprint[:12]}"
 
 
 def segment(image: NDArray[np.uint8], size: int, compactness: float) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from raylab.cli import about, inputs, results, studies
+from raylab.cli import about, inputs, results, studies, verify
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.config.load import takes_presets
 from raylab.config.options import parse
@@ -70,6 +70,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("status", results.status, results.StudyOptions),
         Command("report", results.report, results.StudyOptions),
         Command("replay", results.replay, results.ReplayOptions),
+        Command("verify", verify.verify, verify.VerifyOptions),
         Command("sync", results.sync, results.SyncOptions),
     ),
     "data and selection": (

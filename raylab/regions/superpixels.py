@@ -191,6 +191,12 @@ class LabelMaps:
         return labels
 
 
+def superpixels_folder(size: int, compactness: float, fingerprint: str) -> str:
+    """Where the superpixels of a data set lie below the storage root."""
+    exactly = repr(float(compactness)).removesuffix(".0")
+    return f"regions/superpixels-N{size}-c{exactly}-{fingerprint[:12]}"
+
+
 def part_name(part: int) -> str:
     """Name of a file of label maps."""
     return f"maps-{part:05d}.parquet"

@@ -88,6 +88,7 @@ class RoundStore:
         try:
             manifest = self.manifest(step)
         except MissingError:
+            self.store.check_root()
             return None
         for name, entry in manifest.files.items():
             if (size := self.store.size(self.path(name))) != entry.bytes:

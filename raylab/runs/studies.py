@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from raylab.acquisition import Acquisition
 from raylab.config import RunConfig, StudyConfig
 from raylab.config.names import check_name, is_name
-from raylab.errors import ConfigError, MismatchError, StoreError
+from raylab.errors import ConfigError, DamagedError, MismatchError, StoreError
 from raylab.files import Folder
 from raylab.runs.identity import Inputs, ResolvedRun, facts_of, resolve, supervised_folder
 from raylab.runs.rounds import first_difference
@@ -105,6 +105,7 @@ def begin_study(store: Folder, study: ResolvedStudy) -> None:
         StoreError: what lies there cannot be read.
     """
     path = study_path(study.name)
+    store.claim()
     if store.exists(path):
         then = stored_study(store, study.name)
         if found := next(_differences(then, study), None):
@@ -132,13 +133,17 @@ def stored_study(store: Folder, name: str) -> ResolvedStudy:
         known = f"studies there: {', '.join(there)}" if there else "no study lies under this storage root"
         raise StoreError(f"{store.uri_of(path)} is missing; {known}")
     try:
-        return _from_json(read_sealed(store, path))
+        study = _from_json(read_sealed(store, path))
     except (ValidationError, ConfigError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(
             f"{store.uri_of(path)} is no study of this version of raylab ({reason}); choose another name or "
             "storage root"
         ) from None
+    if study.name != name:
+        reason = f"it is that of the study {study.name!r}"
+        raise DamagedError(f"{store.uri_of(path)} is another study's file ({reason}); restore it", reason)
+    return study
 
 
 def _differences(then: ResolvedStudy, now: ResolvedStudy) -> Iterator[tuple[str, Any, Any]]:

@@ -113,7 +113,7 @@ def _pretraining_data(config: StudyConfig) -> list[DataConfig]:
 def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:
     """`run_studies` of what `begin_studies` gave."""
     configs = [study.config for study in studies]
-    first, store = configs[0].run, Folder(configs[0].run.storage)
+    first, store = configs[0].run, Folder(configs[0].run.storage).claim()
     uploader = MlflowUploader(tracking_for(first.tracking, store), first.experiment, say)
     with ray_session():
         resources = ray.cluster_resources()

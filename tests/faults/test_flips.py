@@ -1,0 +1,176 @@
+"""A bit that flips, a file that is cut, emptied, deleted or swapped: told in one line, or without any effect."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raylab.config import BudgetConfig, RegionConfig, StudyConfig
+from raylab.errors import RaylabError
+from raylab.files import Folder
+from raylab.loop import Loop
+from raylab.pool import known_regions
+from raylab.runs import RunStore, resolve_study, stored_study
+from raylab.runs.inputs import read_inputs
+from raylab.runs.replay import replay_runs
+from raylab.runs.studies import begin_study
+from raylab.runs.verify import ASIDE, repair_study, verify_study
+from tests.configs import tiny_run
+from tests.plain import PlainBackend, Silent
+
+FLIPS = int(os.environ.get("RAYLAB_FLIPS", "20"))
+"""Of each kind of file; RAYLAB_FLIPS=100 takes two minutes."""
+KINDS = {
+    "ledger": "runs/*/round-01/ledger.parquet",
+    "region table": "round0/*/regions.parquet",
+    "select.json": "runs/*/round-01/select.json",
+    "train.json": "round0/*/train.json",
+    "score.json": "round0/*/score.json",
+    "run.json": "runs/*/run.json",
+    "identity.json": "round0/*/identity.json",
+    "study.json": "studies/flips/study.json",
+    "model": "runs/*/round-01/model.safetensors",
+    "superpixel maps": "regions/*/maps-00000.parquet",
+    "superpixel geometry": "regions/*/geometry.parquet",
+    "superpixels.json": "regions/*/superpixels.json",
+}
+
+
+def begin(root: Path) -> None:
+    """A study of one run on superpixels, to its end; what lies there is not done again."""
+    run = tiny_run(
+        str(root), "entropy+spatial", regions=RegionConfig(size=16, shape="superpixels"),
+        budget=BudgetConfig(initial=10, rounds=(10,)),
+    )  # fmt: skip
+    run = run.model_copy(update={"training": run.training.model_copy(update={"iterations": 1})})
+    config = StudyConfig(name="flips", run=run, strategies=("entropy+spatial",))
+    store = Folder(str(root))
+    study = resolve_study(config, read_inputs(run, store))
+    begin_study(store, study)
+    Loop(study.runs[0], store, PlainBackend(study.runs[0]), Silent()).run()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("flips")
+    begin(root)
+    return root
+
+
+def outcome(root: Path) -> list[Any]:
+    """Everything that a study says and that a further round would be made of."""
+    store = Folder(str(root), create=False)
+    (run,) = stored_study(store, "flips").runs
+    run_store = RunStore(store, run)
+    run_store.open()
+    found: list[Any] = [place.record(step) for place, step in run_store.steps()]
+    for t in range(2):
+        found.append(run_store.round(t).ledger().to_pydict())
+        found += [hashlib.sha256(store.read_bytes(*model)).hexdigest() for model in run_store.round(t).models(1)]
+    found.append(run_store.scores(0).regions().to_pydict())
+    replay_runs(store, [run], None, found.append, known_regions)
+    regions = known_regions(run, store)
+    found += [hashlib.sha256(regions.label_map(i).tobytes()).hexdigest() for i in range(regions.n_images)]
+    return found
+
+
+def flips(content: bytes, seed: int) -> Iterator[bytes]:
+    rng = random.Random(seed)
+    for _ in range(FLIPS):
+        at, flipped = rng.randrange(8 * len(content)), bytearray(content)
+        flipped[at // 8] ^= 1 << at % 8
+        yield bytes(flipped)
+
+
+def silently_different(file: Path, contents: Iterator[bytes], read: Callable[[], list[Any]]) -> tuple[int, int, int]:
+    """How many contents of a file are told, have no effect, and change what is read without a word."""
+    good, expected, counts = file.read_bytes(), read(), [0, 0, 0]
+    try:
+        for content in contents:
+            file.write_bytes(content)
+            try:
+                counts[1 if read() == expected else 2] += 1
+            except RaylabError:
+                counts[0] += 1
+    finally:
+        file.write_bytes(good)
+    return counts[0], counts[1], counts[2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_flipped_bit_changes_a_study_in_silence(root: Path, kind: str) -> None:
+    (file,) = root.glob(KINDS[kind])
+    told, without, silent = silently_different(file, flips(file.read_bytes(), len(kind)), lambda: outcome(root))
+    assert silent == 0
+    assert told + without == FLIPS
+    assert told > 0.8 * FLIPS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["cut", "empty", "swapped", "deleted"])
+def test_a_file_cut_emptied_swapped_or_deleted_is_told(root: Path, kind: str, how: str) -> None:
+    (file,) = root.glob(KINDS[kind])
+    good, expected = file.read_bytes(), outcome(root)
+    others = sorted(one for one in root.rglob(f"*{file.suffix}") if one != file and one.read_bytes() != good)
+    try:
+        if how == "deleted":
+            file.unlink()
+        else:
+            content = {"cut": good[: len(good) // 2], "empty": b"", "swapped": others[0].read_bytes()}[how]
+            file.write_bytes(content)
+        if how == "deleted" and kind in ("run.json", "identity.json"):  # written anew, as it was
+            assert outcome(root) == expected
+        else:
+            with pytest.raises(RaylabError) as caught:
+                outcome(root)
+            assert "\n" not in str(caught.value)
+            if (kind, how) == ("study.json", "deleted"):
+                return
+            found = verify_study(Folder(str(root)), "flips")
+            # Round 0 is shared, and scored again where a strategy needs it.
+            assert found.damages or (kind, how) == ("score.json", "deleted") or kind == "superpixels.json"
+    finally:
+        file.write_bytes(good)
+    assert outcome(root) == expected
+
+
+def test_a_whole_study_verifies(root: Path) -> None:
+    found = verify_study(Folder(str(root)), "flips")
+    assert not found.damages
+    assert list(found.lines()) == [f"{found.files} files are what was committed"]
+    assert found.files > 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [("ledger", "2 of its 5"), ("score.json", "3 of its 5"), ("superpixel maps", "5 of its 5"), ("run.json", None)],
+)
+def test_a_repaired_study_goes_on_to_the_same_picks(root: Path, tmp_path: Path, kind: str, steps: str | None) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for one in root.rglob("*"):
+        if one.is_file():
+            (copy / one.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+            (copy / one.relative_to(root)).write_bytes(one.read_bytes())
+    (file,) = copy.glob(KINDS[kind])
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+    store, said = Folder(str(copy)), list[str]()
+    found = verify_study(store, "flips")
+    assert [damage.uri for damage in found.damages] == [str(file)]
+    assert (f"{steps} steps are done again" if steps else "costs nothing") in found.costs[-1]
+    repair_study(store, found, said.append)
+    assert any(str(file) in line for line in said)
+    assert [one for one in (copy / ASIDE).rglob("*") if one.name == file.name]
+    begin(copy)
+    assert not verify_study(store, "flips").damages
+    (run,) = stored_study(store, "flips").runs
+    there, here = (RunStore(Folder(str(one)), run).ledger(2) for one in (root, copy))
+    assert here.equals(there)
