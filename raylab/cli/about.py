@@ -16,8 +16,9 @@ _FIRST = ("ray", "torch", "mlflow")
 _OTHERS = ("torchvision", "timm", "segmentation-models-pytorch", "numpy", "pyarrow", "pandas", "pydantic")
 _CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 _VARIABLES = (
-    "RAY_ADDRESS", "RAY_AUTH_MODE", "MLFLOW_TRACKING_URI", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "HF_HOME",
-    "HF_HUB_OFFLINE", "TORCH_HOME", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_PROFILE", "TMPDIR",
+    "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_TMPDIR", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
+    "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "HF_HOME", "HF_HUB_OFFLINE", "TORCH_HOME", "AWS_ENDPOINT_URL",
+    "AWS_REGION", "AWS_PROFILE", "TMPDIR",
 )  # fmt: skip
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
 """Of these only whether they are set is told."""

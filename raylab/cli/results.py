@@ -45,7 +45,7 @@ class SyncOptions(Frozen):
     """MLflow tracking URI; when not given, each study's, else MLFLOW_TRACKING_URI, else an SQLite file under the
     storage root."""
     experiment: str | None = None
-    """MLflow experiment; when not given, each study's."""
+    """MLflow experiment; when not given, each study's, else MLFLOW_EXPERIMENT_NAME, else `raylab`."""
 
 
 def report(options: StudyOptions) -> None:

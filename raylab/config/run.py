@@ -41,8 +41,8 @@ class RunConfig(Extensible):
     """Folder or URI (s3://, gs://) under which every result lies."""
     tracking: str | None = None
     """MLflow tracking URI; when not given, MLFLOW_TRACKING_URI, else an SQLite file under the storage root."""
-    experiment: str = "raylab"
-    """MLflow experiment."""
+    experiment: str | None = None
+    """MLflow experiment; when not given, MLFLOW_EXPERIMENT_NAME, else `raylab`."""
 
     def acquisition(self) -> Acquisition:
         """The strategy's numbers today; `tau` is None where it is N, however that was written.

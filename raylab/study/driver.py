@@ -26,7 +26,7 @@ from raylab.study.events import ProgressCollector
 from raylab.study.grid import Grid
 from raylab.study.ray_session import ray_session
 from raylab.study.task import Task
-from raylab.tracking import MlflowUploader, tracking_for
+from raylab.tracking import MlflowUploader, experiment_for, tracking_for
 
 _TRIAL_MEMORY = 500 * 2**20
 """What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
@@ -114,7 +114,7 @@ def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = pri
     """`run_studies` of what `begin_studies` gave."""
     configs = [study.config for study in studies]
     first, store = configs[0].run, Folder(configs[0].run.storage).claim()
-    uploader = MlflowUploader(tracking_for(first.tracking, store), first.experiment, say)
+    uploader = MlflowUploader(tracking_for(first.tracking, store), experiment_for(first.experiment), say)
     with ray_session():
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)

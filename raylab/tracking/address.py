@@ -15,6 +15,8 @@ from raylab.files import Folder
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable: the address where the configuration gives none."""
+EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
+"""MLflow's own variable: the experiment where the configuration names none."""
 _SCHEMES = ("http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
 
 
@@ -41,7 +43,17 @@ def tracking_for(tracking: str | None, store: Folder) -> str:
             f"tracking: with the storage root {store.uri} there is no local place for MLflow's database; "
             f"give the address of an MLflow server (or set {VARIABLE}), or sqlite:///<file>"
         )
-    return _database_of(store)
+    return _sqlite_address(store.local / "mlflow.db", "tracking")
+
+
+def experiment_for(experiment: str | None) -> str:
+    """The MLflow experiment that a study's results go to.
+
+    Args:
+        experiment: as the configuration has it (`run.experiment`); None leaves it to MLFLOW_EXPERIMENT_NAME, and where
+            that is not set to `raylab`.
+    """
+    return experiment or os.environ.get(EXPERIMENT_VARIABLE) or "raylab"
 
 
 def tracking_uri(text: str, source: str = "tracking") -> str:
@@ -63,7 +75,7 @@ def tracking_uri(text: str, source: str = "tracking") -> str:
     scheme, found, place = text.partition("://")
     if not found and not text.startswith("databricks"):
         path = Path(text).expanduser().absolute()
-        return f"sqlite:///{path if path.suffix else path / 'mlflow.db'}"
+        return _sqlite_address(path if path.suffix else path / "mlflow.db", source)
     if (found and not place.strip("/")) or not _known(scheme.partition("+")[0]):
         raise TrackingError(
             f"{source}: {hidden(text)} is no address of MLflow; give http(s)://<server>, sqlite:///<file> or the path "
@@ -77,21 +89,26 @@ def ui_command(uri: str) -> str:
     uri = tracking_uri(uri)
     if uri.startswith("http"):
         return f"python3 -m webbrowser {shlex.quote(hidden(uri))}"
-    # The environment raylab is installed in need not be active in the terminal.
-    beside = Path(sys.executable).with_name("mlflow")
-    program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
-    return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(hidden(uri))}"
+    return f"{_mlflow()} ui --backend-store-uri {shlex.quote(hidden(uri))}"
 
 
-def sync_command(uri: str, store: Folder, names: list[str]) -> str:
+def upgrade_command(uri: str) -> str:
+    """The line for a terminal that brings a database of an older MLflow up to the installed one."""
+    return f"{_mlflow()} db upgrade {shlex.quote(hidden(uri))}"
+
+
+def sync_command(uri: str, store: Folder, names: list[str], experiment: str) -> str:
     """The line for a terminal that sends later what MLflow has missed.
 
     Args:
         uri: in full.
         store: of the results.
         names: of the studies.
+        experiment: that they go to.
     """
     words = ["raylab", "sync", *names, "--storage", store.uri]
+    if experiment == os.environ.get(EXPERIMENT_VARIABLE):  # which may not be set there
+        words += ["--experiment", experiment]
     if store.local is None or uri != _database_of(store):
         words += ["--tracking", hidden(uri)]
     return shlex.join(words)
@@ -109,6 +126,21 @@ def hidden(uri: str) -> str:
 
 def _database_of(store: Folder) -> str:
     return f"sqlite:///{store.local}/mlflow.db"
+
+
+def _sqlite_address(path: Path, source: str) -> str:
+    if "?" in str(path):
+        raise TrackingError(
+            f"{source}: {path} has a question mark, which ends the path in the address of a database; give --tracking "
+            "another file or a server"
+        )
+    return f"sqlite:///{path}"
+
+
+def _mlflow() -> str:
+    # The environment raylab is installed in need not be active in the terminal.
+    beside = Path(sys.executable).with_name("mlflow")
+    return shlex.quote("mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside))
 
 
 def _known(scheme: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from raylab.errors import StoreError, TrackingError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy
-from raylab.tracking.address import hidden, tracking_for, ui_command
+from raylab.tracking.address import experiment_for, hidden, tracking_for, ui_command
 from raylab.tracking.client import Client, reason
 from raylab.tracking.sync import MlflowSync
 
@@ -36,7 +36,7 @@ def catch_up(
     problems = []
     for study in studies:
         shared = study.config.run
-        address = tracking_for(tracking or shared.tracking, store), experiment or shared.experiment
+        address = tracking_for(tracking or shared.tracking, store), experiment_for(experiment or shared.experiment)
         if address not in clients:
             clients[address] = Client(*address)
         if problem := _send(clients[address], store, study, say):

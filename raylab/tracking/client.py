@@ -13,7 +13,7 @@ from typing import Any
 
 from raylab.errors import TrackingError
 from raylab.files import Folder
-from raylab.tracking.address import hidden, sqlite_path, tracking_uri
+from raylab.tracking.address import hidden, sqlite_path, tracking_uri, upgrade_command
 from raylab.tracking.payload import common_tags
 
 _LONGEST_TAG, _PARAMS_A_CALL = 8000, 100
@@ -172,9 +172,10 @@ class Client:
         except Exception as error:  # every layer below (sqlite3, SQLAlchemy, alembic) raises its own
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 return  # somebody is writing, which ends
+            problem = _schema_problem(str(error), self.uri) or f"cannot be used ({reason(error)})"
             raise TrackingError(
-                f"tracking: MLflow cannot be used at {self.uri} ({reason(error)}); give another address, or leave "
-                "`tracking` out to use an SQLite file under the storage root"
+                f"tracking: MLflow's database {self.uri} {problem}; or give another address, or leave `tracking` out "
+                "to use an SQLite file under the storage root"
             ) from None
 
     def _open(self) -> None:
@@ -201,6 +202,20 @@ def reason(error: BaseException) -> str:
         return "no answer in time"
     found = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(too many \d+ error responses)", text)
     return hidden((found[1] or found[2]) if found else text[:300])
+
+
+def _schema_problem(message: str, uri: str) -> str:
+    """What is wrong with a database of another MLflow, and the way out; nothing where that is not the error."""
+    import mlflow.store.db_migrations
+
+    found = re.search(r"found version (\w+)", message)
+    if found is None:
+        return ""
+    (folder,) = mlflow.store.db_migrations.__path__
+    # MLflow tells an older database and a newer one by the same words: it knows the steps to itself alone.
+    if any(Path(folder, "versions").glob(f"{found[1]}_*.py")):
+        return f"is of an older MLflow; copy the file, then bring it up to this one with: {upgrade_command(uri)}"
+    return f"is of a newer MLflow than {mlflow.__version__}, which is installed; install that one"
 
 
 def _probe(database: Path) -> None:

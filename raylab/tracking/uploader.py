@@ -42,7 +42,7 @@ class MlflowUploader:
 
     def __init__(self, uri: str, experiment: str, say: Callable[[str], None] | None = None) -> None:
         client = Client(uri, experiment)
-        self.uri = client.uri
+        self.uri, self._experiment = client.uri, client.experiment
         self._sync = MlflowSync(client)
         self._say = say or _log.warning
         self._patience = FILE_PATIENCE if sqlite_path(self.uri) else SERVER_PATIENCE
@@ -109,7 +109,7 @@ class MlflowUploader:
             store, _ = self._studies[missing[0]]
             self._say_once(
                 f"MLflow at {hidden(self.uri)} does not have everything of {', '.join(missing)} ({problem}); bring it "
-                f"in later with: {sync_command(self.uri, store, missing)}"
+                f"in later with: {sync_command(self.uri, store, missing, self._experiment)}"
             )
         return not missing
 
@@ -166,7 +166,7 @@ class MlflowUploader:
             store, _ = self._studies[name]
             self._say_once(
                 f"MLflow at {hidden(self.uri)} cannot be reached ({problem}); the study runs on and sends its results "
-                f"when it can be; what is missing at the end: {sync_command(self.uri, store, [name])}"
+                f"when it can be; what is missing at the end: {sync_command(self.uri, store, [name], self._experiment)}"
             )
 
     def _say_once(self, line: str) -> None:
