@@ -7,13 +7,24 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test test-all faults test-browser lint format docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/raylab demo --storage $(STORAGE)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# Everything, also what takes minutes; tests skip where data, a GPU or a browser is missing.
+test-all: $(VENV)/ready
+	$(BIN)/python -m pytest -m ""
+
+# What kills real processes, in every stage.
+faults: $(VENV)/ready
+	$(BIN)/python -m pytest -m fault
+
+test-browser: $(VENV)/ready
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

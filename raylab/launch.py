@@ -77,7 +77,7 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
     """
     from raylab import study
     from raylab.files import Folder
-    from raylab.study.driver import begin_studies, run_begun
+    from raylab.study.run import begin_studies, run_begun
 
     _refuse_relative(configs[0].run.storage)
     configs = [_absolute(config) for config in configs]

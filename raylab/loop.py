@@ -1,11 +1,12 @@
 """Algorithm 1: train on what is labelled, score the pool, select the next regions, have them labelled, repeat.
 
 Every step is committed before the next begins and skipped when it is found committed, so a run goes on where it
-stopped. How a step is computed (Ray Train, Ray Data, an actor) is the `Backend`' business.
+stopped. How a step is computed (Ray Train, Ray Data, an actor; or all in this process) is the `Backend`'s business.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -37,17 +38,33 @@ class Backend(Protocol):
     """How the three expensive steps are computed."""
 
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
-        """Train and evaluate a member of the ensemble; its weights are written to `model_name` of the round."""
+        """Train and evaluate a member of the ensemble; its weights are written to `model_name` of the round.
+
+        Returns:
+            See `raylab.training.session.run_session`.
+        """
         ...
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
-        """The region table of the pool under the round's model. See `raylab.scoring.pipeline.score`."""
+        """The pool under the round's models.
+
+        Returns:
+            The region table sorted by region_id, features reduced; `seconds`, and `peak_memory` in bytes.
+        """
         ...
 
     def select(
         self, regions: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
-        """The `k` regions that round `round_index` labels, given the region table of the round before."""
+        """The `k` regions that round `round_index` labels, given the region table of the round before.
+
+        Returns:
+            The picks with their terms; `seconds`, and `peak_memory` in bytes.
+        """
+        ...
+
+    def close(self) -> None:
+        """End whatever was started for the run; a backend that is used again starts it anew."""
         ...
 
 
@@ -249,6 +266,7 @@ def _member(
     """Train a further member of the ensemble, unless that is done."""
     step = f"member-{member}"
     if (record := round_store.record(step)) is None:
+        job = dataclasses.replace(job, seed=member_seed(job.seed, member))
         record = backend.train(job, round_store, progress, member)
         round_store.commit(step, record, adopt=(model_name(member),))
     return record
@@ -272,6 +290,11 @@ def check_finite(table: pa.Table, where: str) -> None:
                 f"{where}: {name} is not finite in {bad} of {len(values)} regions under the model that was trained; "
                 "lower training.learning_rate"
             )
+
+
+def member_seed(seed: int, member: int) -> int:
+    """The seed of a member of a run's ensemble; for seeds below a million no other run has it."""
+    return seed + 1_000_003 * member
 
 
 def pretrained_model(run: ResolvedRun, store: Folder) -> str | None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.s3 import S3Server
+
+# How busy the machine is decides no test; pytest-timeout ends what hangs.
+settings.register_profile("raylab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("raylab")
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -19,17 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes where a developer keeps results
 
 
-@pytest.fixture(autouse=True)
-def subnormal_floats() -> Iterator[None]:
-    """Undo what `raylab.training.step.prepare_process` does to the whole process: hypothesis needs subnormal floats."""
-    yield
-    if torch := sys.modules.get("torch"):
-        torch.set_flush_denormal(False)
-
-
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[Any]:
-    """Ray with 4 logical CPUs, whatever the machine has; everything it held is free at the end of each test module."""
+    """Ray with 4 logical CPUs, whatever the machine has."""
     import ray
 
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
@@ -56,18 +54,45 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     return s3_server
 
 
-@pytest.fixture
-def free_resources(ray_session: Any) -> Iterator[None]:
-    """Fail a test that leaves CPUs held."""
-    import time
-
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_in_ray() -> Iterator[None]:
+    """Fail a module whose tests leave actors alive or resources held in the shared session."""
+    before = actors_alive().keys()
     yield
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if ray_session.available_resources().get("CPU") == ray_session.cluster_resources()["CPU"]:
-            return
-        time.sleep(0.5)
-    pytest.fail(f"CPUs still held: {ray_session.available_resources()} of {ray_session.cluster_resources()}")
+    deadline = time.monotonic() + 300  # Ray takes them away in its own time
+    while left := left_in_ray(set(before)):
+        if time.monotonic() > deadline:
+            pytest.fail(f"left in Ray: {left}")
+        time.sleep(0.2)
+
+
+def left_in_ray(before: set[str]) -> list[str]:
+    """Actors that were not there before, and resources that are held."""
+    left = [name for key, name in actors_alive().items() if key not in before]
+    if ray := running_ray():
+        free = ray.available_resources()
+        held = {k: v for k, v in ray.cluster_resources().items() if k in ("CPU", "memory") and free.get(k, 0) != v}
+        left += [f"{amount} {kind}, of which {free.get(kind, 0)} are free" for kind, amount in held.items()]
+    return left
+
+
+def actors_alive() -> dict[str, str]:
+    """Class names by id of the actors in the shared session, but for those that Ray keeps for itself."""
+    if not running_ray():
+        return {}
+    from ray._private.state import actors
+
+    found = {key: actor for key, actor in actors().items() if actor["State"] != "DEAD"}
+    return {key: actor["ActorClassName"] for key, actor in found.items() if actor["ActorClassName"] not in _RAYS_OWN}
+
+
+_RAYS_OWN = {"_StatsActor", "TrainStateActor", "AutoscalingRequester"}
+
+
+def running_ray() -> Any:
+    """The module, where a session is up."""
+    ray = sys.modules.get("ray")
+    return ray if ray and ray.is_initialized() else None
 
 
 def shared_folder(name: str) -> Path:
@@ -82,3 +107,11 @@ def shared_folder(name: str) -> Path:
 def camvid() -> Path:
     """The CamVid folder."""
     return shared_folder("data/camvid")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The `tests.studies.Finished` that tests share."""
+    from tests.studies import finish_study
+
+    return finish_study(tmp_path_factory.mktemp("finished"))

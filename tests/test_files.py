@@ -370,7 +370,7 @@ def test_a_lock_is_held_by_one_process_and_given_back_with_its_death(tmp_path: P
     (tmp_path / "go").touch()
     with store.lock("a task"):
         assert (tmp_path / "first").exists()
-    assert holder.wait(timeout=60) == 0
+    assert holder.wait() == 0
 
 
 # Object stores.

@@ -50,9 +50,10 @@ RAY = (
     "backends.ray",
     "backends.selector_actor",
     "backends.resource_pool",
-    "study",
+    "study.driver",
+    "study.ray_session",
 )
-"""Modules and packages that import Ray."""
+"""Modules that import Ray."""
 MLFLOW = ("tracking.client", "cli")
 
 

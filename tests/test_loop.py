@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raylab.backends.local import LocalBackend
 from raylab.config import BudgetConfig, ModelConfig, RegionConfig, RunConfig, ScoringConfig
 from raylab.data import open_dataset
 from raylab.errors import BudgetError
@@ -15,15 +16,28 @@ from raylab.files import Folder
 from raylab.labels.cost import Prices
 from raylab.loop import Loop
 from raylab.pool import known_regions
-from raylab.runs import RunStore
+from raylab.runs import ResolvedRun, RunStore
 from raylab.runs.replay import replay_runs
+from raylab.training.job import TrainingJob
 from tests.configs import resolved, tiny_run
-from tests.plain import PlainBackend, Silent
+from tests.progress import Silent
+
+
+class Counting(LocalBackend):
+    """Keeps the trainings it was asked for."""
+
+    def __init__(self, run: ResolvedRun) -> None:
+        super().__init__(run, Folder(run.config.storage))
+        self.trained: list[TrainingJob] = []
+
+    def train(self, job: TrainingJob, *args: Any) -> dict[str, Any]:
+        self.trained.append(job)
+        return super().train(job, *args)
 
 
 def run_loop(config: RunConfig) -> tuple[Loop, RunStore]:
     run = resolved(config)
-    backend = PlainBackend(run)
+    backend = LocalBackend(run, Folder(config.storage))
     loop = Loop(run, backend.store, backend, Silent())
     loop.run()
     return loop, RunStore(backend.store, run)
@@ -82,7 +96,7 @@ def test_an_ensemble_is_trained_asked_and_found_again(tmp_path: Path, strategy: 
     config = tiny_run(str(tmp_path), strategy, budget=BudgetConfig(initial=12, rounds=(12,)))
     config = config.model_copy(update={"training": config.training.model_copy(update={"ensemble": 2})})
     run = resolved(config)
-    backend = PlainBackend(run)
+    backend = Counting(run)
     Loop(run, backend.store, backend, Silent()).run()
     assert len({job.seed for job in backend.trained}) == 2
     assert len(backend.trained) == 4
@@ -109,7 +123,7 @@ def test_a_strategy_may_have_features_of_another_dimension(tmp_path: Path) -> No
     config = tiny_run(str(tmp_path), "core-set", budget=BudgetConfig(initial=12, rounds=(12,)))
     for pca, dimension in ((4, 4), (0, 16), (None, 8)):
         run = resolved(config.model_copy(update={"strategy": config.strategy.model_copy(update={"pca": pca})}))
-        backend = PlainBackend(run)
+        backend = Counting(run)
         Loop(run, backend.store, backend, Silent()).run()
         table = backend.store.read_table(RunStore(backend.store, run).scores(0).path("regions.parquet"))
         assert len(backend.trained) == (2 if pca == 4 else 1)  # the model of round 0 is shared

@@ -202,7 +202,6 @@ title = Path(f"/proc/{os.getpid()}/cmdline").read_text().split("\\0")[0].strip()
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("free_resources")
 def test_a_study_of_a_strategy_and_a_map_from_outside(write: Any, ray_session: Any, tmp_path: Path) -> None:
     from raylab.files import Folder
     from raylab.pool import known_regions

@@ -1,8 +1,7 @@
-"""The three expensive steps on Ray, each behind the resource_pool."""
+"""The three expensive steps on Ray, each once the resource pool has what it holds."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
@@ -51,8 +50,6 @@ class RayBackend:
         with inside(self.resource_pool, self.holder, compute.training_cpus, self.use_gpu * max(compute.workers, 1)):
             progress("train", 0, job.iterations)
             model = round_store.path(model_name(member))
-            # The seed of a member is that of no other run's first.
-            job = dataclasses.replace(job, seed=job.seed + 1_000_003 * member)
             return fit(job, self.store, round_store.path(f"training-{member}"), model, self.use_gpu, progress)
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
@@ -74,6 +71,12 @@ class RayBackend:
             self.selector = self._start_selector(regions)
         result: tuple[Selection, dict[str, Any]] = ray.get(self.selector.select.remote(round_index, table, k))
         return result
+
+    def close(self) -> None:
+        """End the selector; it takes its state from the ledger when it is asked again."""
+        if self.selector is not None:
+            ray.kill(self.selector)
+            self.selector = None
 
     def _start_selector(self, regions: Regions) -> Any:
         # With num_gpus=0 Ray hides the GPUs; this lets the selector share one with the workers, who own it.

@@ -52,9 +52,21 @@ class ResourcePool:
             self.free[kind] += sign * amount
 
 
-def start(service: type, *args: Any) -> Any:
-    """Start one of these classes as an actor that takes no CPU from the work it serves."""
-    return ray.remote(service).options(num_cpus=0).remote(*args)  # type: ignore[attr-defined]
+@contextmanager
+def service(kind: type, *args: Any) -> Iterator[Any]:
+    """An actor of a class that takes no CPU from the work it serves; it ends with the block.
+
+    The module of the class must be cheap to import: the actor's process imports it.
+
+    Args:
+        kind: the class.
+        args: of its constructor.
+    """
+    actor: Any = ray.remote(kind).options(num_cpus=0).remote(*args)  # type: ignore[attr-defined]
+    try:
+        yield actor
+    finally:
+        ray.kill(actor)
 
 
 @contextmanager

@@ -190,8 +190,11 @@ class BudgetConfig(Frozen):
 class ComputeConfig(Frozen):
     """What the run holds of the machine; none of it changes a result beyond float rounding."""
 
+    backend: Literal["ray", "local"] = "ray"
+    """local: everything one after another in the calling process, without Ray, for debugging, notebooks and tests;
+    workers, scorers and the CPUs they ask for have no effect."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA where Ray has GPUs to give."""
+    """auto: CUDA where Ray has GPUs to give; with the local backend, where torch finds one."""
     workers: NonNegative = 1
     """Ray Train workers; 0 trains in the run's own process."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0

@@ -87,7 +87,7 @@ class Segmenter(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 RGB -> float32 as the backbone was trained on, in the memory format of the images."""
-        x = (images.float() - self.mean) / self.std
+        x = (images.to(self.mean.dtype) - self.mean) / self.std
         if images.is_contiguous(memory_format=torch.channels_last):
             x = x.contiguous(memory_format=torch.channels_last)
         return x
@@ -116,7 +116,9 @@ class Segmenter(nn.Module):
 
     def logits(self, features: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
         """(B, classes, *size) float32 logits of decoder features."""
-        return F.interpolate(self.classifier(features).float(), size=tuple(size), mode="bilinear", align_corners=False)
+        small = self.classifier(features)
+        small = small.to(torch.promote_types(small.dtype, torch.float32))
+        return F.interpolate(small, size=tuple(size), mode="bilinear", align_corners=False)
 
     def drop(self, x: Tensor, stochastic: bool) -> Tensor:
         """Dropout, in training and in a stochastic pass."""

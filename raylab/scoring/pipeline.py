@@ -15,9 +15,9 @@ from raylab.data import open_dataset
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
-from raylab.scoring.predict import Predictor, ScoringJob, StoredModel, load_model
+from raylab.scoring.predict import ScoringJob, StoredModel, load_predictor, pool_batches
 from raylab.scoring.reduce import reduce_features
-from raylab.training.step import image_batches, prepare_process
+from raylab.training.step import prepare_process
 
 
 class _Reader:
@@ -45,8 +45,7 @@ class _Scorer:
         load(job.plugins)
         prepare_process(job.compute.threads)
         device = torch.device("cuda" if use_gpu else "cpu")
-        loaded = [load_model(job.model, job.n_classes, store.read_bytes(*model), device) for model in models]
-        self.predict = Predictor(job, loaded, device)
+        self.predict = load_predictor(job, store, models, device)
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         tables = [
@@ -89,15 +88,10 @@ def score(
 
 
 def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool) -> Any:
-    """Iterate over the pool's scored blocks as they arrive, in no promised order.
-
-    Which images share a forward pass is fixed here, not by how Ray cuts blocks: convolutions may round
-    differently with the size of the batch, and a run must select the same regions each time.
-    """
+    """Iterate over the pool's scored blocks as they arrive, in no promised order; Ray never cuts a batch."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    dataset = open_dataset(job.data)
-    batches = list(image_batches(dataset, "train", np.arange(job.regions.n_images), job.batch_size))
+    batches = list(pool_batches(job, open_dataset(job.data)))
     rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
     read = rows.map(_Reader(job), num_cpus=job.compute.cpus_for_reading)
     scored = read.map_batches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,12 +16,17 @@ from torch import Tensor
 
 from raylab.acquisition import PREDICTED_CLASS
 from raylab.config import ComputeConfig, DataConfig, ModelConfig, RunConfig
+from raylab.data import open_dataset
+from raylab.data.base import SegmentationDataset
+from raylab.files import Folder
 from raylab.models import Segmenter, build_model
+from raylab.progress import Progress
 from raylab.regions import RegionGrid, Regions
 from raylab.regions.table import region_table
 from raylab.scoring.pooling import label_means, region_means
+from raylab.scoring.reduce import reduce_features
 from raylab.scoring.uncertainty import MAPS, Committee
-from raylab.training.step import autocast, seeded, to_input
+from raylab.training.step import autocast, image_batches, seeded, to_input, torch_settings
 
 StoredModel: TypeAlias = tuple[str, str | None]
 """Path of a model's weights below the storage root, and the SHA-256 that they must have; None takes any."""
@@ -99,6 +104,58 @@ def load_model(config: ModelConfig, n_classes: int, weights: bytes, device: torc
     model = build_model(config.model_copy(update={"weights": "random"}), n_classes, seed=0)
     model.load_state_dict(load(weights))
     return model.to(device).eval()
+
+
+def load_predictor(job: ScoringJob, store: Folder, models: Sequence[StoredModel], device: torch.device) -> Predictor:
+    """The predictor of trained models.
+
+    Args:
+        job: what to compute.
+        store: of the models.
+        models: the weights of every member of the ensemble.
+        device: to put them on.
+
+    Raises:
+        StoreError: a file is missing, or not the one that was committed.
+    """
+    loaded = [load_model(job.model, job.n_classes, store.read_bytes(*model), device) for model in models]
+    return Predictor(job, loaded, device)
+
+
+def pool_batches(job: ScoringJob, dataset: SegmentationDataset) -> Iterator[list[int]]:
+    """Which images share a forward pass, in the pool's order: the same wherever a run is scored.
+
+    Convolutions may round differently with the size of the batch, and a run must select the same regions each time.
+    """
+    return image_batches(dataset, "train", np.arange(job.regions.n_images), job.batch_size)
+
+
+def score_in_process(
+    job: ScoringJob, store: Folder, models: Sequence[StoredModel], device: torch.device, progress: Progress
+) -> pa.Table:
+    """Score every region of the pool in this process.
+
+    Args:
+        job: what to compute.
+        store: of the models.
+        models: the weights of every member of the ensemble.
+        device: where to compute.
+        progress: told of every batch.
+
+    Returns:
+        The region table sorted by region_id, features reduced by PCA.
+
+    Raises:
+        StoreError: a model is missing, or not the one that was committed.
+    """
+    dataset, tables, done = open_dataset(job.data), [], 0
+    with torch_settings(job.compute.threads):
+        predict = load_predictor(job, store, models, device)
+        for batch in pool_batches(job, dataset):
+            tables.append(predict(batch, [dataset.read_image("train", index) for index in batch]))
+            done += len(tables[-1])
+            progress("score", done, job.regions.n_regions)
+    return reduce_features(pa.concat_tables(tables).combine_chunks(), job.regions.n_regions, job.pca)
 
 
 class Predictor:

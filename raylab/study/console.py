@@ -25,7 +25,7 @@ class Console:
         self._said: dict[str, tuple[str, float]] = {}
 
     def show(self, event: ProgressEvent) -> None:
-        """Say a event, unless the same stage was spoken of less than ten seconds ago."""
+        """Say an event, unless the same stage was spoken of less than ten seconds ago."""
         now = time.monotonic()
         key = f"{event.round_index} {event.stage}"
         stage, when = self._said.get(event.run, ("", 0.0))

@@ -14,7 +14,7 @@ class ProgressEvent:
     Attributes:
         run: label of the run.
         round_index: t.
-        stage: `train`, `evaluate`, `score` or `select`; `done` and `failed` end a run.
+        stage: see `raylab.progress.Progress`; `done` and `failed` end a run.
         done: units of work done.
         total: units in all.
         note: what else a person would like to see.
@@ -35,7 +35,7 @@ class ProgressCollector:
         self.events: list[ProgressEvent] = []
 
     def post(self, event: ProgressEvent) -> None:
-        """Add a event; a later one of the same stage takes the place of one that was not fetched yet."""
+        """Add an event; a later one of the same stage replaces one that was not fetched yet."""
         last = self.events[-1] if self.events else None
         if last and (last.run, last.round_index, last.stage) == (event.run, event.round_index, event.stage):
             self.events.pop()

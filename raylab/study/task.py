@@ -1,4 +1,4 @@
-"""What the trials of some studies do: a pre-training, a shared round 0, a run, or a training on all masks.
+"""What is to be done for some studies: a pre-training, a shared round 0, a run, or a training on all masks.
 
 A task is named by what determines its result, so studies that have one in common name the same.
 """
@@ -6,92 +6,81 @@ A task is named by what determines its result, so studies that have one in commo
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
-import ray
 
-from raylab.backends.ray import RayBackend
 from raylab.data import open_dataset
-from raylab.errors import RaylabError
 from raylab.files import Folder
-from raylab.loop import Loop, commit_training, labelled_share, pretrained_model
-from raylab.plugins import load
+from raylab.loop import Backend, Loop, commit_training, labelled_share, pretrained_model
 from raylab.pool import pool_regions
+from raylab.progress import Progress
 from raylab.regions import RegionGrid
 from raylab.runs import ResolvedRun, RoundStore, RunStore
 from raylab.runs.identity import default_facts, facts_of, pretraining_facts, supervised_facts
 from raylab.runs.rounds import IDENTITY, same_or_new
-from raylab.study.events import CollectedProgress, ProgressEvent
 from raylab.study.grid import Grid
 from raylab.training.job import TrainingJob, training_job
 
 
-class Task:
-    """What a trial calls; pickles into it.
+class Tasks:
+    """Does the tasks of some studies, and ends what it started for each.
 
     Args:
         grid: of the studies.
         store: of the results.
-        resource_pool: actor handle of the `ResourcePool`.
-        collector: actor handle of the `ProgressCollector`.
-        use_gpu: whether workers and scorers get a GPU each.
+        backend_of: gives a run's backend.
     """
 
-    def __init__(self, grid: Grid, store: Folder, resource_pool: Any, collector: Any, use_gpu: bool) -> None:
+    def __init__(self, grid: Grid, store: Folder, backend_of: Callable[[ResolvedRun], Backend]) -> None:
         self.grid = grid
         self.store = store
-        self.resource_pool = resource_pool
-        self.collector = collector
-        self.use_gpu = use_gpu
-        self.__name__ = "raylab"
+        self.backend_of = backend_of
 
-    def __call__(self, trial: dict[str, str]) -> None:
-        """Do the task that a trial names, unless it is done."""
-        task = trial["task"]
-        progress = CollectedProgress(self.collector, task)
-        try:
-            load(self.grid.plugins)
-            # Another driver on this storage root may want the same; who comes second finds it done.
-            with self.store.lock(task):
-                self._work(task, progress)
-            self._post(ProgressEvent(task, 0, "done"))
-        except RaylabError as error:
-            # The user can fix it, so trying again would not help.
-            self._post(ProgressEvent(task, 0, "failed", note=str(error)))
-        finally:
-            ray.get(self.resource_pool.leave.remote(task))
+    def do(self, task: str, progress: Progress) -> None:
+        """Do a task, unless it is done.
 
-    def _work(self, task: str, progress: CollectedProgress) -> None:
-        if task in self.grid.supervised:
-            self._supervised(task, progress)
-        elif task in self.grid.pretrainings:
-            self._pretraining(task, progress)
-        else:
-            first = self.grid.firsts.get(task)
-            loop = self._loop(first or self.grid.runs[task], task, progress)
-            if first:
-                self._first_round(loop, task, progress)
+        Args:
+            task: its name.
+            progress: told of every step.
+
+        Raises:
+            RaylabError: an error that the user can fix.
+        """
+        # Another driver on this storage root may want the same; who comes second finds it done.
+        with self.store.lock(task):
+            if task in self.grid.supervised:
+                self._supervised(task, progress)
+            elif task in self.grid.pretrainings:
+                self._pretraining(task, progress)
+            elif task in self.grid.firsts:
+                self._first_round(self.grid.firsts[task], progress)
             else:
-                loop.run()
+                with self._loop(self.grid.runs[task], progress) as loop:
+                    loop.run()
 
-    def _loop(self, run: ResolvedRun, task: str, progress: CollectedProgress) -> Loop:
-        return Loop(run, self.store, RayBackend(run, self.store, self.resource_pool, task, self.use_gpu), progress)
+    @contextmanager
+    def _loop(self, run: ResolvedRun, progress: Progress) -> Iterator[Loop]:
+        with closing(self.backend_of(run)) as backend:
+            yield Loop(run, self.store, backend, progress)
 
-    def _first_round(self, loop: Loop, task: str, progress: CollectedProgress) -> None:
-        loop.select(0)
-        loop.train(0)
-        if not loop.config.budget.rounds:
+    def _first_round(self, run: ResolvedRun, progress: Progress) -> None:
+        with self._loop(run, progress) as loop:
+            loop.select(0)
+            loop.train(0)
+        if not run.config.budget.rounds:
             return
-        sharing = self.grid.sharing(loop.run_store.run)
+        sharing = self.grid.sharing(run)
         for pca in sorted({other.config.pca for other in sharing}):
             alike = [other for other in sharing if other.config.pca == pca]
             needs = [other.acquisition for other in alike]
             maps = sorted({name for a in needs for name in a.maps})
-            scorer = self._loop(alike[0], task, progress)
-            scorer.score(0, maps, any(a.needs_features for a in needs))
+            with self._loop(alike[0], progress) as loop:
+                loop.score(0, maps, any(a.needs_features for a in needs))
 
-    def _supervised(self, folder: str, progress: CollectedProgress) -> None:
+    def _supervised(self, folder: str, progress: Progress) -> None:
         study = self.grid.supervised[folder]
         run = study.shared
         same_or_new(self.store, f"{folder}/{IDENTITY}", supervised_facts(facts_of(run)), default_facts(run.config))
@@ -102,7 +91,7 @@ class Task:
         everything = labelled_share(regions, np.arange(regions.n_regions))
         self._train_alone(folder, run, job, progress, start_sha256, everything)
 
-    def _pretraining(self, folder: str, progress: CollectedProgress) -> None:
+    def _pretraining(self, folder: str, progress: Progress) -> None:
         run = self.grid.pretrainings[folder]
         same_or_new(self.store, f"{folder}/{IDENTITY}", pretraining_facts(facts_of(run)), default_facts(run.config))
         # The same for all seeds, as its folder is.
@@ -118,15 +107,12 @@ class Task:
         folder: str,
         run: ResolvedRun,
         job: TrainingJob,
-        progress: CollectedProgress,
+        progress: Progress,
         start_sha256: str | None,
         budget: dict[str, Any],
     ) -> None:
         """A training that no selection precedes; its ensemble has one member."""
         job = dataclasses.replace(job, training=job.training.model_copy(update={"ensemble": 1}))
-        backend = RayBackend(run, self.store, self.resource_pool, folder, self.use_gpu)
         dataset = open_dataset(run.config.data)
-        commit_training(RoundStore(self.store, folder), job, dataset, backend, progress, start_sha256, budget)
-
-    def _post(self, event: ProgressEvent) -> None:
-        ray.get(self.collector.post.remote(event))
+        with closing(self.backend_of(run)) as backend:
+            commit_training(RoundStore(self.store, folder), job, dataset, backend, progress, start_sha256, budget)

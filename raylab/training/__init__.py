@@ -1,1 +1,1 @@
-"""Training and evaluation: plain torch in `augment`, `loss`, `metrics` and `step`; Ray Train only in `trainer`."""
+"""Training and evaluation: plain torch, but for Ray Train in `trainer`."""

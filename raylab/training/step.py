@@ -60,6 +60,22 @@ def prepare_process(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
+@contextmanager
+def torch_settings(threads: int) -> Iterator[None]:
+    """`prepare_process` for as long as the block runs, in a process that has other work too (a notebook).
+
+    Args:
+        threads: of torch.
+    """
+    before = torch.get_num_threads()
+    prepare_process(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
+
+
 def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[str, Any] | None = None) -> Trained:
     """Train from the pre-trained backbone; with a process group, this worker's share.
 

@@ -20,7 +20,7 @@ from raylab.runs.rounds import LEDGER
 from raylab.selection import first_draw, select
 from tests.configs import resolved, tiny_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.fault, pytest.mark.usefixtures("free_resources")]
+pytestmark = [pytest.mark.ray, pytest.mark.fault, pytest.mark.usefixtures("ray_session")]
 
 
 class Selector(SelectorActor):
@@ -50,7 +50,7 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 3}
     actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions)
     for t in (1, 2):
-        picks, cost = ray_session.get(actor.select.remote(t, table, 12), timeout=120)
+        picks, cost = ray_session.get(actor.select.remote(t, table, 12))
         expected = select(
             regions,
             run.acquisition,

@@ -144,7 +144,7 @@ def test_without_a_command_the_help_comes_with_status_2(capsys):
 def as_a_program(*args: str, **options) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "raylab", *args]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=300, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False, **options)
 
 
 def test_as_a_program():
@@ -157,7 +157,7 @@ def test_as_a_program():
 def test_a_reader_that_goes_away_meets_no_traceback():
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     script = f"{shlex.quote(sys.executable)} -m raylab study --help-all | head -n 1"
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=env, timeout=300, check=False)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=env, check=False)
     assert (done.stdout, done.stderr) == ("usage: raylab study [-h] [OPTIONS]\n", "")
 
 

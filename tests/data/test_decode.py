@@ -15,7 +15,7 @@ from raylab.files import Folder
 CODING = IdCoding((0, 1, 2), (255,))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.permutations(range(256)),
     st.integers(1, 200),
@@ -36,7 +36,7 @@ def test_ids_map_by_their_order(order, classes, ignored, mask):
         np.testing.assert_array_equal(decoded, expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=2, max_size=30, unique=True),
     st.integers(0, 5),
@@ -97,7 +97,7 @@ def test_images_of_any_8_bit_mode_become_rgb(tmp_path, mode):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(["png", "jpeg", "bmp", "tiff", "webp"]))
 def test_damaged_files_never_give_another_error(tmp_path_factory, data, kind):
     """Cut or overwritten bytes: either a picture comes out, or a `DataError` of one line."""

@@ -180,7 +180,7 @@ def test_val_as_a_share(folder_root):
     assert "val: nothing says which images validate; add `val: 0.2`" in line
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sets(st.text("abc/0", min_size=1, max_size=6), min_size=2, max_size=40), st.floats(0.01, 0.99))
 def test_split_by_hash_is_whole_and_stable(names, share):
     chosen = split_by_hash(sorted(names), share)

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from raylab.acquisition import STRATEGIES
+from raylab.backends.local import LocalBackend
 from raylab.config import BudgetConfig, DataConfig, ModelConfig, StudyConfig
 from raylab.errors import MismatchError
 from raylab.files import Folder
@@ -24,7 +25,7 @@ from raylab.runs.inputs import read_inputs
 from raylab.runs.studies import begin_study
 from raylab.sealed import read_sealed, write_sealed
 from tests.configs import tiny_run
-from tests.plain import PlainBackend, Silent
+from tests.progress import Silent
 
 STRATEGY = "entropy+spatial"
 
@@ -61,7 +62,7 @@ def start(config: StudyConfig, stop: int | None = None) -> ResolvedStudy:
     store = Folder(config.run.storage)
     study = resolve_study(config, read_inputs(config.run, store))
     begin_study(store, study)
-    loop = Loop(study.runs[0], store, PlainBackend(study.runs[0]), Silent())
+    loop = Loop(study.runs[0], store, LocalBackend(study.runs[0], store), Silent())
     if stop is None:
         loop.run()
     for t in range(stop or 0):
@@ -117,7 +118,7 @@ def test_weights_replaced_while_a_run_goes_on_are_found_by_the_next_round(config
     Path(config.run.model.weights).write_bytes(weights(2))
     store, run = Folder(config.run.storage), study.runs[0]
     with pytest.raises(MismatchError) as caught:
-        Loop(run, store, PlainBackend(run), Silent()).run()
+        Loop(run, store, LocalBackend(run, store), Silent()).run()
     assert f"{run.label}/round-01/train.json: weights_sha256 is '{read_inputs(config.run).weights}'" in str(
         caught.value
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from raylab.backends.local import LocalBackend
 from raylab.config import BudgetConfig, RegionConfig, StudyConfig
 from raylab.errors import RaylabError
 from raylab.files import Folder
@@ -22,7 +23,7 @@ from raylab.runs.replay import replay_runs
 from raylab.runs.studies import begin_study
 from raylab.runs.verify import ASIDE, repair_study, verify_study
 from tests.configs import tiny_run
-from tests.plain import PlainBackend, Silent
+from tests.progress import Silent
 
 FLIPS = int(os.environ.get("RAYLAB_FLIPS", "20"))
 """Of each kind of file; RAYLAB_FLIPS=100 takes two minutes."""
@@ -53,7 +54,7 @@ def begin(root: Path) -> None:
     store = Folder(str(root))
     study = resolve_study(config, read_inputs(run, store))
     begin_study(store, study)
-    Loop(study.runs[0], store, PlainBackend(study.runs[0]), Silent()).run()
+    Loop(study.runs[0], store, LocalBackend(study.runs[0], store), Silent()).run()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""SIGKILL in each stage, then the same command again: the same regions in the same order as never killed."""
+"""SIGKILL in each stage on Ray, then the same command again: the same regions in the same order as never killed.
+
+The default run has one kill of a study in one process (tests/study/test_local.py); these take minutes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from raylab.files import Folder
 from raylab.runs import RunStore
 from tests.configs import resolved, resolved_runs, tiny_run
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _PROGRAM = """
 import sys
@@ -118,7 +121,7 @@ def test_killed_in_every_stage_and_started_again_selects_the_same(
 
 _GRID = """
 import sys
-from raylab.experiment import launch
+from raylab.launch import launch
 from tests.faults.test_kill import grid
 launch([grid(sys.argv[1])], resume="--resume" in sys.argv)
 """

@@ -58,7 +58,7 @@ def test_a_region_may_be_one_pixel_wide() -> None:
     assert polygon_clicks(np.array([[3], [3]], np.uint8), np.ones((2, 1), bool)) == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     costs=st.lists(st.integers(0, 9), min_size=1, max_size=60),
     allowance=st.integers(0, 200),

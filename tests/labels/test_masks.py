@@ -8,7 +8,7 @@ from raylab.labels import IGNORE, reveal
 from raylab.regions import RegionGrid
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12), st.data())
 def test_the_truth_inside_the_regions_and_ignored_elsewhere(height, width, n, data):
     n = min(n, max(height, width))

@@ -23,7 +23,7 @@ def oracle(sizes: list[tuple[int, int]], n: int) -> list[tuple[int, int, int, in
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(SIZES, st.integers(1, 40))
 def test_ids_boxes_and_pixels_against_a_walk_over_the_pool(sizes, n):
     n = min(n, *(max(size) for size in sizes))
@@ -42,7 +42,7 @@ def test_ids_boxes_and_pixels_against_a_walk_over_the_pool(sizes, n):
     assert regions.n_pixels == regions.pixels(ids).sum() == sum(height * width for height, width in sizes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SIZES, st.integers(1, 40))
 def test_regions_cover_every_pixel_once(sizes, n):
     n = min(n, *(max(size) for size in sizes))

@@ -102,7 +102,7 @@ def test_superpixels_partition_every_image(store: Folder) -> None:
             np.testing.assert_allclose([y, x], where.mean(axis=0), rtol=1e-14)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(6, 20)), min_size=1, max_size=3))
 def test_a_grid_says_the_same_of_itself(sizes: list[tuple[int, int]]) -> None:
     regions = RegionGrid(sizes, 6)
@@ -120,7 +120,7 @@ def test_geometry_of_tiles_is_that_of_the_grid() -> None:
     np.testing.assert_array_equal(counted.pixels, regions.pixels(ids))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 7, 65536]), st.integers(0, 1000))
 def test_label_maps_survive_their_encoding(height: int, width: int, regions: int, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, regions, (height, width)).astype(np.int32)

@@ -29,7 +29,7 @@ def rows(n: int, d: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | No
     return np.arange(n), rng.random(n, np.float32), features
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.none() | st.integers(1, 9), st.integers(1, 3))
 def test_columns_come_back_as_they_went_in(n, d, chunks):
     ids, uncertainty, features = rows(n, d)
@@ -113,7 +113,7 @@ def stored(table: pa.Table) -> pa.Table:
     return pq.read_table(pa.BufferReader(sink.getvalue()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(8, 30)), min_size=1, max_size=6), st.booleans())
 def test_a_table_carries_its_grid(sizes, through_parquet):
     regions = RegionGrid(sizes, 8)
@@ -127,7 +127,7 @@ def test_a_table_carries_its_grid(sizes, through_parquet):
     columns_of(table, regions.n_regions)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(8, 30), st.integers(8, 30)), min_size=1, max_size=6), st.integers(0, 999))
 def test_a_table_carries_its_superpixels(sizes, seed):
     pool = irregular(np.random.default_rng(seed), sizes, 8, "maps")

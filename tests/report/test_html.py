@@ -108,4 +108,4 @@ def test_an_object_store_will_do() -> None:
 
 def test_a_report_needs_neither_ray_nor_torch() -> None:
     code = "import sys, raylab.report; sys.exit(bool({'ray', 'torch', 'mlflow'} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -1,9 +1,8 @@
-"""Ray Data: the region table is that of a plain loop, in the order of region_id, whatever the number of actors."""
+"""Ray Data: the region table is that of one process, in the order of region_id."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +16,15 @@ from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.regions.table import columns_of
 from raylab.scoring.pipeline import score
-from raylab.scoring.predict import Predictor, scoring_job
-from raylab.scoring.reduce import principal_components
-from raylab.training.step import image_batches, prepare_process
+from raylab.scoring.predict import score_in_process, scoring_job
 from tests.configs import tiny_run
-from tests.training.test_trainer import Silent
+from tests.progress import Silent
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("free_resources")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
 
-@pytest.mark.parametrize("scorers", [1, 2])
-def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None:
-    config = tiny_run(str(tmp_path), compute=ComputeConfig(scorers=scorers))
+def test_table_of_two_scorers_equals_that_of_one_process(tmp_path: Path) -> None:
+    config = tiny_run(str(tmp_path), compute=ComputeConfig(scorers=2))
     dataset = open_dataset(config.data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     model = build_model(config.model, len(dataset.classes), seed=3).eval()
@@ -38,15 +34,10 @@ def test_table_equals_that_of_a_plain_loop(tmp_path: Path, scorers: int) -> None
 
     table, cost = score(job, store, [("model.safetensors", None)], False, Silent())
 
-    prepare_process(1)
-    predict = Predictor(job, [model], torch.device("cpu"))
-    plain: list[Any] = [
-        predict(batch, [dataset.read_image("train", i) for i in batch])
-        for batch in image_batches(dataset, "train", np.arange(regions.n_images), job.batch_size)
-    ]
+    plain = score_in_process(job, store, [("model.safetensors", None)], torch.device("cpu"), Silent())
     maps, features = columns_of(table, regions.n_regions)
+    plain_maps, plain_features = columns_of(plain, regions.n_regions)
     for name in ("entropy", "margin"):
-        np.testing.assert_array_equal(maps[name], np.concatenate([t[name].to_numpy() for t in plain]))
-    rows = np.concatenate([np.stack(t["feature"].to_numpy()) for t in plain])
-    np.testing.assert_allclose(features, principal_components(rows, job.pca), atol=1e-6)
+        np.testing.assert_array_equal(maps[name], plain_maps[name])
+    np.testing.assert_array_equal(features, plain_features)
     assert cost["peak_memory"] > 0

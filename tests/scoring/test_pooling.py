@@ -10,7 +10,7 @@ from raylab.scoring.pooling import label_means, region_means
 from raylab.scoring.uncertainty import MAPS, entropy
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=st.integers(4, 50), width=st.integers(4, 50), size=st.integers(1, 50))
 def test_full_size_means_are_the_plain_means_of_boxes(height: int, width: int, size: int) -> None:
     size = min(size, max(height, width))
@@ -22,7 +22,7 @@ def test_full_size_means_are_the_plain_means_of_boxes(height: int, width: int, s
         np.testing.assert_allclose(got[:, :, region], expected, rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cells=st.integers(2, 12), stride=st.integers(2, 5), size=st.integers(3, 24))
 def test_low_resolution_means_are_those_of_the_map_repeated_to_full_size(cells: int, stride: int, size: int) -> None:
     pixels = cells * stride
@@ -34,7 +34,7 @@ def test_low_resolution_means_are_those_of_the_map_repeated_to_full_size(cells: 
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     cells=st.tuples(st.integers(1, 40), st.integers(1, 40)),

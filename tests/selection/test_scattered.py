@@ -39,7 +39,7 @@ def test_a_grid_and_the_same_regions_as_superpixels_give_the_same_picks(name: st
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), ORDERS)
 def test_distances_are_the_same_one_by_one_and_on_the_device(seed: int, p: float) -> None:
     rng = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def test_distances_are_the_same_one_by_one_and_on_the_device(seed: int, p: float
     assert lp_norm(xp, xp.asarray(dy), xp.asarray(dx), p).get().tolist() == got.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), ORDERS, st.sampled_from(["maps", "places", "few places"]))
 def test_the_largest_distance_is_that_of_some_pair(seed: int, p: float, kind: str) -> None:
     rng = np.random.default_rng(seed)

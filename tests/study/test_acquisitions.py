@@ -1,12 +1,10 @@
-"""Every map and every mechanism of an acquisition, one round each, on Ray and on real CamVid images."""
+"""Every map and every mechanism of an acquisition, one round each, on real CamVid images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 
 from raylab.config import BudgetConfig, ComputeConfig, DataConfig, ModelConfig, RegionConfig, ScoringConfig, StudyConfig
 from raylab.files import Folder
@@ -16,8 +14,6 @@ from raylab.runs.replay import replay_runs
 from raylab.scoring.uncertainty import MAPS
 from raylab.study import run_study
 from tests.configs import resolved_runs, tiny_run
-
-pytestmark = [pytest.mark.ray]
 
 
 def few_images(camvid: Path, folder: Path) -> Path:
@@ -38,8 +34,7 @@ NAMES = (
 )
 
 
-@pytest.mark.usefixtures("free_resources")
-def test_one_round_of_each(camvid: Path, ray_session: Any, tmp_path: Path) -> None:
+def test_one_round_of_each(camvid: Path, tmp_path: Path) -> None:
     data = DataConfig(name="camvid", root=str(few_images(camvid, tmp_path / "camvid")))
     run = tiny_run(
         str(tmp_path / "results"),
@@ -48,7 +43,7 @@ def test_one_round_of_each(camvid: Path, ray_session: Any, tmp_path: Path) -> No
         model=ModelConfig(channels=16, dropout=0.1),
         scoring=ScoringConfig(batch_size=4, pca=8, passes=3),
         budget=BudgetConfig(initial=60, rounds=(40,)),
-        compute=ComputeConfig(workers=0),
+        compute=ComputeConfig(backend="local"),
     )
     run = run.model_copy(update={"training": run.training.model_copy(update={"iterations": 2})})
     config = StudyConfig(name="all", run=run, strategies=NAMES)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from raylab.config import BudgetConfig, DataConfig, StudyConfig
 from raylab.errors import DataError
-from raylab.study.driver import begin_studies
+from raylab.study.run import begin_studies
 from tests.configs import tiny_run
 
 

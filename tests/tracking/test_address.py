@@ -167,4 +167,4 @@ def test_the_line_that_sends_later_can_be_typed(tmp_path: Path) -> None:
 
 def test_the_command_line_does_not_wait_for_mlflow() -> None:
     code = "import sys, raylab.tracking; sys.exit('mlflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

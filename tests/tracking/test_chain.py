@@ -1,4 +1,4 @@
-"""A whole study on the shared Ray session, sent to a real MLflow server over HTTP."""
+"""A whole study in one process, sent to a real MLflow server over HTTP."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from tests.tracking.mlflow_runs import client_of, files, points, runs_of
 from tests.tracking.server import MlflowServer
 
 
-@pytest.mark.ray
 def test_a_study_is_in_mlflow_as_it_is_in_the_store(
-    ray_session: Any, running_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    running_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(uploader, "SERVER_PATIENCE", 300.0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", running_server.address)
@@ -28,7 +27,7 @@ def test_a_study_is_in_mlflow_as_it_is_in_the_store(
         str(tmp_path / "store"),
         experiment="chain",
         budget=BudgetConfig(initial=12, rounds=(12,)),
-        compute=ComputeConfig(workers=0),
+        compute=ComputeConfig(backend="local"),
     )
     config = StudyConfig(name="chain", run=run, strategies=("random", "entropy+spatial"))
     launch([config])

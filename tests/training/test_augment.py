@@ -11,7 +11,7 @@ from raylab.training.augment import augment
 PAD = np.array([127, 127, 127], np.uint8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(5, 60),
     width=st.integers(5, 60),

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from raylab.backends.local import LocalBackend
 from raylab.errors import TrainingError
 from raylab.files import Folder
 from raylab.loop import Loop, check_finite
 from raylab.regions.table import region_table
 from raylab.runs import RunStore
 from tests.configs import resolved, tiny_run
-from tests.plain import PlainBackend, Silent
+from tests.progress import Silent
 
 
 def test_a_rate_too_high_names_iteration_and_rate_and_commits_nothing(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_a_rate_too_high_names_iteration_and_rate_and_commits_nothing(tmp_path: 
     config = config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": 1e9})})
     run = resolved(config)
     with pytest.raises(TrainingError) as caught:
-        Loop(run, Folder(config.storage), PlainBackend(run), Silent()).run()
+        Loop(run, Folder(config.storage), LocalBackend(run, Folder(config.storage)), Silent()).run()
     message = str(caught.value)
     assert message.startswith("the training diverged: the loss is ")
     assert "of 4, where the rate was " in message
@@ -45,7 +46,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, monkeypatch: pyte
     run = resolved(config)
     monkeypatch.setattr("raylab.training.step._measure_norms", spoil)
     with pytest.raises(TrainingError, match=r"1 of \d+ tensors \(\S+ the first\) are not finite after 4 iterations"):
-        Loop(run, Folder(config.storage), PlainBackend(run), Silent()).run()
+        Loop(run, Folder(config.storage), LocalBackend(run, Folder(config.storage)), Silent()).run()
 
 
 @pytest.mark.parametrize("column", ["entropy", "feature"])

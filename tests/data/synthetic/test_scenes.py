@@ -73,7 +73,7 @@ def test_pixels_are_those_of_this_version_of_the_generator():
     assert (scenes.GENERATOR_VERSION, digest.hexdigest()[:16]) == (1, "0a03c88acf62b610")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**40),
     st.sampled_from(["train", "val"]),

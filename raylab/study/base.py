@@ -1,0 +1,97 @@
+"""The way through the phases of some studies, whatever runs their tasks: failures, console, MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from raylab.errors import RaylabError
+from raylab.files import Folder
+from raylab.runs import ResolvedStudy, RunStore
+from raylab.study.console import Console
+from raylab.study.events import ProgressEvent
+from raylab.study.grid import Grid
+from raylab.tracking import MlflowUploader
+
+
+class RunFailedError(RaylabError):
+    """One or more runs of a study did not finish; what they committed stays and is continued next time.
+
+    Attributes:
+        uploader: of the studies.
+    """
+
+    exit_code = 1
+
+    def __init__(self, lines: Sequence[str], uploader: MlflowUploader) -> None:
+        super().__init__("\n".join(lines))
+        self.uploader = uploader
+
+
+class Watcher:
+    """Follows the tasks of some studies: says where they are, sends what is committed to MLflow, keeps failures.
+
+    Args:
+        studies: with their runs.
+        store: of the results.
+        uploader: to MLflow.
+        say: takes a line for the person who waits.
+
+    Attributes:
+        grid: of the studies.
+        failures: reasons by task.
+    """
+
+    def __init__(
+        self, studies: Sequence[ResolvedStudy], store: Folder, uploader: MlflowUploader, say: Callable[[str], None]
+    ) -> None:
+        self.studies = studies
+        self.store = store
+        self.uploader = uploader
+        self.grid = Grid(studies)
+        self.failures: dict[str, str] = {}
+        self._console = Console(self.grid.name_of, say)
+
+    def follow(self, run_phase: Callable[[Sequence[str]], None]) -> None:
+        """Go through the phases, each without the tasks that failures before it make impossible.
+
+        Args:
+            run_phase: does the tasks of one, which need one another in no way; returns when each is done or failed.
+
+        Raises:
+            RunFailedError: once all that could be done is done.
+        """
+        self._sync()
+        try:
+            for index in range(len(self.grid.phases(set()))):
+                if tasks := self.grid.phases(set(self.failures))[index]:
+                    run_phase(tasks)
+        finally:
+            self._sync()
+            self.uploader.flush()
+        if self.failures:
+            lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
+            done = sum(RunStore(self.store, run).finished() for run in self.grid.runs.values())
+            lines.append(f"{done} of {len(self.grid.runs)} runs are finished; the same command goes on with the others")
+            raise RunFailedError(lines, self.uploader)
+
+    def take(self, events: Iterable[ProgressEvent]) -> None:
+        """Take note of events, oldest first."""
+        committed = False
+        for event in events:
+            self._console.show(event)
+            committed |= event.stage in ("committed", "done")
+            if event.stage == "failed":
+                self.failed(event.run, event.note)
+        if committed:
+            self._sync()
+
+    def failed(self, task: str, reason: str) -> None:
+        """Take note of a failure; the first reason of a task stays."""
+        if task not in self.failures:
+            self.failures[task] = reason
+            if run := self.grid.runs.get(task):
+                self.uploader.mark_failed(run, reason)
+
+    def _sync(self) -> None:
+        for study in self.studies:
+            self.uploader.sync(self.store, study.name, list(study.runs))

@@ -1,0 +1,129 @@
+"""One round's training from its first step to the model in the store, wherever it runs.
+
+A worker of Ray Train and the process of a run go through the same `run_session`; they differ only in how a checkpoint
+is kept. `fit_in_process` keeps it in the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save
+
+from raylab.data import open_dataset
+from raylab.errors import DamagedError, TrainingError
+from raylab.files import Folder
+from raylab.progress import Progress, peak_memory
+from raylab.training.checkpoint import STATE, decode_state, encode_state
+from raylab.training.job import TrainingJob
+from raylab.training.step import evaluate, torch_settings, train
+
+SaveCheckpoint = Callable[[int, Callable[[], dict[str, Any]]], None]
+"""Keeps what a training resumes from: takes the iterations done, and a function that gives the state."""
+
+
+def fit_in_process(
+    job: TrainingJob, store: Folder, folder: str, model_path: str, device: torch.device, progress: Progress
+) -> dict[str, Any]:
+    """Train and evaluate in this process; goes on after the checkpoint that an earlier process left.
+
+    Args:
+        job: what to train.
+        store: of the results.
+        folder: below the storage root, for the checkpoint; the same at a restart. Deleted at the end.
+        model_path: below the storage root, of the trained weights (safetensors).
+        device: where to compute.
+        progress: told of every step.
+
+    Returns:
+        See `run_session`.
+
+    Raises:
+        TrainingError: the training diverged.
+    """
+    path = f"{folder}/{STATE}"
+
+    def save_checkpoint(done: int, state: Callable[[], dict[str, Any]]) -> None:
+        store.write_bytes(path, encode_state(state()))
+
+    resume = None
+    if store.exists(path):
+        try:
+            resume = decode_state(store.read_bytes(path), store.uri_of(path))
+        except DamagedError:
+            progress("train", 0, job.iterations, "its checkpoint is damaged; from the start")
+    try:
+        with torch_settings(job.compute.threads):
+            record = run_session(job, store, model_path, device, progress, save_checkpoint, resume)
+    except TrainingError:
+        store.delete(folder)  # what diverged is not gone on with
+        raise
+    store.delete(folder)
+    return record
+
+
+def run_session(
+    job: TrainingJob,
+    store: Folder,
+    model_path: str,
+    device: torch.device,
+    progress: Progress,
+    save_checkpoint: SaveCheckpoint,
+    resume: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Train, evaluate and write the model; with a process group, this worker's share, rank 0 writing.
+
+    Args:
+        job: what to train; `training.checkpoint_every` says how often `save_checkpoint` is called.
+        store: of the results.
+        model_path: below the storage root, of the trained weights (safetensors).
+        device: where to compute.
+        progress: told of every tenth step, by rank 0.
+        save_checkpoint: called on every rank.
+        resume: a state that `save_checkpoint` was given, or None.
+
+    Returns:
+        Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `weights` (where they came
+        from), `weights_sha256`, `seconds_train`, `seconds_evaluate`, `peak_memory` in bytes (the largest worker's)
+        and `peak_gpu_memory`.
+
+    Raises:
+        TrainingError: the training diverged; every rank meets it at the same step.
+    """
+    rank = dist.get_rank() if dist.is_initialized() else 0
+
+    def report(done: int, loss: Callable[[], float], state: Callable[[], dict[str, Any]]) -> None:
+        if rank == 0 and (done % 10 == 0 or done == job.iterations):
+            progress("train", done, job.iterations, f"loss {loss():.3f}")
+        if done % job.training.checkpoint_every == 0 and done < job.iterations:
+            save_checkpoint(done, state)
+
+    start = time.perf_counter()
+    trained = train(job, device, report, resume)
+    middle = time.perf_counter()
+    matrix = evaluate(trained.model, open_dataset(job.data), device, job.eval_batch, job.training.precision)
+    if rank == 0:
+        weights = {name: tensor.detach().contiguous().cpu() for name, tensor in trained.model.state_dict().items()}
+        store.write_bytes(model_path, save(weights))
+    return {
+        "confusion": matrix.tolist(),
+        "losses": trained.losses,
+        "weights": trained.model.weights_source,
+        "weights_sha256": trained.model.weights_sha256,
+        "seconds_train": middle - start,
+        "seconds_evaluate": time.perf_counter() - middle,
+        "peak_memory": largest(peak_memory(), device),
+        "peak_gpu_memory": largest(torch.cuda.max_memory_allocated(), device) if device.type == "cuda" else 0,
+    }
+
+
+def largest(value: int, device: torch.device) -> int:
+    """The largest of the workers' values."""
+    tensor = torch.tensor(value, device=device)
+    if dist.is_initialized():
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return int(tensor)
