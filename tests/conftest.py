@@ -86,7 +86,8 @@ def actors_alive() -> dict[str, str]:
     return {key: actor["ActorClassName"] for key, actor in found.items() if actor["ActorClassName"] not in _RAYS_OWN}
 
 
-_RAYS_OWN = {"_StatsActor", "TrainStateActor", "AutoscalingRequester"}
+_RAYS_OWN = {"_AutoscalingCoordinatorActor", "_StatsActor", "ActorLocationTracker", "TrainStateActor"}
+"""What Ray Data and Ray Train start once a session."""
 
 
 def running_ray() -> Any:

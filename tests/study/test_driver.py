@@ -29,7 +29,7 @@ def study_on(backend: Any, storage: Path) -> StudyConfig:
         budget=BudgetConfig(initial=10, rounds=(10, 10)),
         compute=ComputeConfig(backend=backend, workers=0),
     )
-    training = run.training.model_copy(update={"ensemble": 2, "frozen_backbone": True})
+    training = run.training.model_copy(update={"ensemble": 2, "frozen_backbone": True, "norm_images": 8})
     run = run.model_copy(update={"training": training})
     return StudyConfig(name="both", run=run, strategies=("bald+spatial", "entropy+feature"))
 
