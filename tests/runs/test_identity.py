@@ -21,6 +21,7 @@ FILE = Inputs(data="d" * 64, weights="f" * 64)
 SAME = {
     "plugins": ("mine",),
     "name": "mine",
+    "compute.backend": "local",
     "compute.device": "cpu",
     "compute.workers": 4,
     "compute.cpus_per_worker": 2.0,
