@@ -59,7 +59,7 @@ def nothing_left_in_ray() -> Iterator[None]:
     """Fail a module whose tests leave actors alive or resources held in the shared session."""
     before = actors_alive().keys()
     yield
-    deadline = time.monotonic() + 300  # Ray takes them away in its own time
+    deadline = time.monotonic() + 120  # Ray takes them away in its own time
     while left := left_in_ray(set(before)):
         if time.monotonic() > deadline:
             pytest.fail(f"left in Ray: {left}")
