@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
-from raylab.selection.arrays import Array
+from raylab.selection.arrays import Array, either
 
 SUM_GRID = 2.0**-32
 """Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
@@ -113,7 +113,7 @@ class SpatialDistance:
         if q.distance == "linear":
             return pixels / self._largest if self._largest > 0 else pixels
         tau, scale = self._region_size if q.tau is None else q.tau, max(q.b, q.c)
-        return xp.where(pixels <= tau, q.a / scale, q.b / scale)
+        return either(xp, pixels <= tau, q.a / scale, q.b / scale)
 
     def relative(self, xp: ModuleType, scaled: Array) -> Array:
         """d_s relative to the distance across images, on Max-Sum's exact grid.

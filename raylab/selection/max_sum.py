@@ -123,6 +123,7 @@ class MaxSum:
     def _refresh(self, index: Array) -> None:
         """Brings regions up to date with the set."""
         now = self.centres.count
+        done: list[tuple[slice, Array, Array]] = []  # kept apart: a block may be met twice, a sum may not grow twice
 
         def meet(start: int, stop: int) -> None:
             part = index[start:stop]
@@ -133,9 +134,12 @@ class MaxSum:
                 d = self._met(rows, norms, low, high)
                 d[seen[:, None] > self.xp.arange(low, high)[None, :]] = 0
                 total += d.sum(axis=1)
-            self._total[part], self._seen[part], self._along[part] = total, now, rows[:, :-1] @ self._sum
+            done.append((slice(start, stop), total, rows[:, :-1] @ self._sum))
 
         self.features.blocks.run(len(index), 8 * (self.features.dimensions + 2 * CHUNK), meet)
+        for block, total, along in done:
+            part = index[block]
+            self._total[part], self._seen[part], self._along[part] = total, now, along
 
     def picks(self, k: int) -> list[Pick]:
         """The next k picks; `d2` of each is F, `spatial` is R."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -12,8 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from raylab.acquisition import Acquisition
 from raylab.errors import ConfigError
+from raylab.files import first_line
 from raylab.regions.base import Regions
-from raylab.selection.arrays import Array, Blocks, default_block_bytes, to_host
+from raylab.selection.arrays import (
+    HOST_BLOCK,
+    Array,
+    Blocks,
+    default_block_bytes,
+    either,
+    is_out_of_memory,
+    release,
+    to_host,
+)
 from raylab.selection.by_image import Picks, SpatialState, lock_step
 from raylab.selection.features import Centres, Features
 from raylab.selection.max_min import Candidates, Pick, Problem, greedy
@@ -22,6 +34,8 @@ from raylab.selection.non_metric import greedy_min, greedy_sum
 from raylab.selection.objective import Selection, class_weights, scale_uncertainty
 from raylab.selection.prefix_bounds import prefix_bounds
 from raylab.selection.same_image import LocalTerm
+
+_log = logging.getLogger(__name__)
 
 Seed = int | Sequence[int]
 
@@ -64,6 +78,8 @@ def select(
 class GreedySelector:
     """Selects round after round; keeps the labelled set and its spatial distances, on the device, in between.
 
+    On a device that runs out of memory it goes on with smaller blocks, then on NumPy: slower, and with the same picks.
+
     Args:
         regions: the pool's geometry.
         acquisition: the strategy.
@@ -71,6 +87,7 @@ class GreedySelector:
         block_bytes: bound on the temporary arrays of one step; None chooses it by the namespace.
 
     Attributes:
+        xp: array namespace in use.
         evaluated: feature distances computed by the last `select`, of the (n - labelled) * (labelled + k) there are.
     """
 
@@ -82,7 +99,8 @@ class GreedySelector:
             raise ConfigError(f"block_bytes: {block_bytes} is not a positive number of bytes")
         self._blocks = Blocks(block_bytes or default_block_bytes(xp))
         self._is_labelled = np.zeros(regions.n_regions, bool)
-        self._state = SpatialState(xp, regions, acquisition) if acquisition.needs_spatial else None
+        self._state: SpatialState | None = None
+        self._in_state = np.zeros(regions.n_regions, bool)
         self.evaluated = 0
 
     @property
@@ -106,10 +124,7 @@ class GreedySelector:
         if len(new) and not (new[0] >= 0 and new[-1] < self.regions.n_regions):
             wrong = new[0] if new[0] < 0 else new[-1]
             raise ConfigError(f"labelled: {wrong} is no region of this pool, which has {self.regions.n_regions}")
-        new = new[~self._is_labelled[new]]
         self._is_labelled[new] = True
-        if self._state is not None:
-            self._state.add(new)
 
     def select(
         self,
@@ -139,11 +154,11 @@ class GreedySelector:
         if u is not None and q.class_balanced:
             u *= self._class_weights(predicted_class)
         if q.needs_features:
-            features = self._check_features(features)
+            self._check_features(features)
         free = np.flatnonzero(~self._is_labelled)
         k = min(k, len(free))
         random = int(q.random * k + 1e-9)
-        picks = self._greedy(k - random, u, features) if k > random else Selection.empty()
+        picks = self._within_memory(k - random, u, features) if k > random else Selection.empty()
         if random:
             picks += self._draw(np.setdiff1d(free, picks.region_id, assume_unique=True), random, u, seed)
         return picks
@@ -165,26 +180,63 @@ class GreedySelector:
             raise ConfigError(f"predicted_class: shape {classes.shape} does not match {self.regions.n_regions} regions")
         return class_weights(classes)
 
-    def _check_features(self, values: Any) -> Array:
+    def _check_features(self, values: Any) -> None:
         if values is None:
             raise ConfigError("features: this strategy needs the regions' features, and none are given")
         shape = np.shape(values)
         if len(shape) != 2 or shape[0] != self.regions.n_regions or shape[1] < 1:
             raise ConfigError(f"features: shape {shape} does not match {self.regions.n_regions} regions")
-        return self.xp.asarray(values, self.xp.float32)
 
     def _draw(self, free: NDArray[np.int64], size: int, u: NDArray[np.float64] | None, seed: Seed) -> Selection:
         """Uniformly at random, on the host: the same on every namespace, and fewer are the first of more."""
         return drawn(np.random.default_rng(seed).permutation(free)[:size], u)
 
-    def _greedy(self, k: int, u: NDArray[np.float64] | None, features: Array) -> Selection:
+    def _within_memory(self, k: int, u: NDArray[np.float64] | None, features: Any) -> Selection:
+        """`_greedy`, again in less memory where the device has too little: a pure function, so with equal picks."""
+        while True:
+            try:
+                return self._greedy(k, u, features)
+            except Exception as error:  # CuPy has errors of its own
+                if self.xp is np or not is_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+            finally:
+                release(self.xp)
+            # Not in the block above: the error holds the frames, and they hold the arrays, until it is over.
+            self._take_less(reason)
+
+    def _take_less(self, reason: str) -> None:
+        """Give up the device's arrays, and choose smaller blocks or, when they are small already, NumPy."""
+        self._state = None
+        release(self.xp)
+        if (smaller := self._blocks.block_bytes // 8) >= HOST_BLOCK:
+            self._blocks = Blocks(smaller)
+            _log.warning("out of memory on the GPU (%s); selection goes on with blocks of %d bytes", reason, smaller)
+            return
+        self.xp, self._blocks = np, Blocks(HOST_BLOCK)
+        warnings.warn(f"out of memory on the GPU ({reason}); the selection goes on on NumPy, picks equal", stacklevel=2)
+
+    def _follow(self) -> None:
+        """Bring the spatial distances up to the labelled set."""
+        if not self.acquisition.needs_spatial:
+            return
+        if self._state is None:
+            self._state = SpatialState(self.xp, self.regions, self.acquisition)
+            self._in_state[:] = False
+        new = np.flatnonzero(self._is_labelled & ~self._in_state)
+        self._state.add(new)
+        self._in_state[new] = True
+
+    def _greedy(self, k: int, u: NDArray[np.float64] | None, features: Any) -> Selection:
         """The picks by potential; 1 <= k <= regions left."""
+        self._follow()
         q, xp = self.acquisition, self.xp
         weight = 0.5 * q.uncertainty if q.is_sum else q.uncertainty
         potential = np.zeros(self.regions.n_regions) if u is None else weight * u
         potential[self._is_labelled] = -np.inf
         self.evaluated = 0
         if q.needs_features:
+            features = xp.asarray(to_host(features) if xp is np else features, xp.float32)
             return self._with_features(k, u, xp.asarray(potential), features)
         if self._state is not None:
             ids, phi, spatial = self._by_images(k, xp.asarray(potential), self._state)
@@ -241,7 +293,7 @@ class GreedySelector:
             potential[best] = -xp.inf
         centres.append(xp.asarray(labelled))
         prefix = prefix_bounds(features, centres)
-        candidates = Candidates.whole(Problem(features, centres, prefix, xp.where(potential > -xp.inf, 0.0, -xp.inf)))
+        candidates = Candidates.whole(Problem(features, centres, prefix, either(xp, potential > -xp.inf, 0.0, -xp.inf)))
         s = math.sqrt(candidates.farthest())
         local, scale = None, q.feature / s if s > 0 else 0.0
         if state is not None:
@@ -269,7 +321,7 @@ class GreedySelector:
                 spatial.add(labelled)
         centres = Centres(features, len(labelled) + k)
         centres.append(xp.asarray(labelled))
-        free = xp.where(potential > -xp.inf, 0.0, -xp.inf)
+        free = either(xp, potential > -xp.inf, 0.0, -xp.inf)
         s2 = Candidates.whole(Problem(features, centres, prefix_bounds(features, centres), free)).farthest()
         rest = MaxSum(features, centres, potential, q.feature, s2, spatial, q.spatial).picks(k - len(picks))
         return picks + rest, math.sqrt(s2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from types import ModuleType
 
 import numpy as np
@@ -76,6 +78,52 @@ def test_any_acquisition(small_epochs: None, case: Case, q: Acquisition, block: 
 @given(case=cases(), q=acquisitions())
 def test_nothing_of_numpy_reaches_device_arrays(small_epochs: None, case: Case, q: Acquisition) -> None:
     check(case, q, xp=guarded.namespace())
+
+
+@examples(300)
+@given(
+    case=cases(),
+    q=acquisitions(),
+    at=st.integers(0, 300) | st.integers(0, 3000),
+    times=st.sampled_from([1, 2, 3, 10, math.inf]),
+    block=st.sampled_from([None, 1000]),
+)
+@pytest.mark.filterwarnings("ignore:out of memory on the GPU")
+def test_out_of_memory_anywhere_changes_no_pick(
+    small_epochs: None, case: Case, q: Acquisition, at: int, times: float, block: int | None
+) -> None:
+    with guarded.short_of_memory(at, times):
+        check(case, q, xp=guarded.namespace(), block_bytes=block)
+
+
+@pytest.mark.parametrize("name", ["entropy+spatial+feature", "entropy+spatial", "core-set-maxsum"])
+def test_wherever_memory_runs_out(name: str) -> None:
+    """At every single call of a selection; what the selector kept from the round before is not lost."""
+    rng = np.random.default_rng(11)
+    regions = RegionGrid([(24, 24), (20, 12)], 8)
+    arguments = {
+        "uncertainty": rng.random(regions.n_regions),
+        "features": rng.normal(size=(regions.n_regions, 3)).astype(np.float32),
+    }
+    want = select(regions, strategy(name), 4, labelled=[1, 5, 8], **arguments)
+    at = 0
+    while True:
+        selector = GreedySelector(regions, strategy(name), guarded.namespace())
+        selector.label([1, 5])
+        selector.select(2, **arguments)
+        selector.label([8])
+        with guarded.short_of_memory(at, 3), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            got = selector.select(4, **arguments)
+            reached = guarded.calls_failed()
+        assert got.region_id.tolist() == want.region_id.tolist()
+        assert got.phi.tolist() == want.phi.tolist()
+        assert selector.select(4, **arguments).region_id.tolist() == want.region_id.tolist()
+        assert bool(caught) == (selector.xp is np)
+        if not reached:
+            break
+        at += 1
+    assert at > 10
 
 
 @pytest.mark.gpu
