@@ -84,7 +84,21 @@ def read_with_digest(store: Folder, path: str) -> tuple[dict[str, Any], str]:
         raise
     except DamagedError as error:
         raise DamagedError(f"{uri} is damaged ({error.reason}); restore it", error.reason) from None
-    found = value.pop(DIGEST, None) if isinstance(value, dict) else None
+    return unsealed(value, uri)
+
+
+def unsealed(value: Any, uri: str) -> tuple[dict[str, Any], str]:
+    """A JSON object without its digest, once they agree, and the digest.
+
+    Args:
+        value: as JSON was read; may be anything.
+        uri: of its file, for the message.
+
+    Raises:
+        DamagedError: it is not what was written.
+    """
+    found = value.get(DIGEST) if isinstance(value, dict) else None
+    value = {key: item for key, item in value.items() if key != DIGEST} if isinstance(value, dict) else {}
     try:
         same = found is not None and digest_of(value) == found
     except ValueError:  # NaN, which Python reads and raylab never writes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from raylab.data.source import Source, open_folder
 from raylab.data.survey import sizes_differ
 from raylab.errors import DataError, StoreError
 from raylab.files import Folder, absolute
+from raylab.sealed import write_sealed
 
 if TYPE_CHECKING:
     from raylab.config import DataConfig
@@ -92,7 +92,7 @@ def pack_dataset(
         total = sum(len(found) for found in sizes.values())
         manifest = _write(dataset, sizes, ShardWriter(target, tell, shard_bytes, group_bytes, total))
         manifest |= {"name": dataset.name, "train_list": train_list}
-        target.write_bytes(MANIFEST, (json.dumps(manifest) + "\n").encode())
+        write_sealed(target, MANIFEST, manifest)
     except StoreError as error:
         raise DataError(f"output: {error}") from None
     return manifest

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +20,48 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from raylab.errors import DataError, MissingError, StoreError
 from raylab.files import Folder, first_line
+from raylab.sealed import unsealed
 
 MANIFEST = "raylab-pack.json"
 INDEX = "index.parquet"
 SHARDS = "shards"
 VERSION = 2
-"""2: heights and widths are those of upright images."""
+"""2: heights and widths are those of upright images; the index holds the SHA-256 of every image and mask, the manifest
+its own."""
 FIRST_SHARD = f"{SHARDS}/train-00000.parquet"
 _AGAIN = "restore it or pack again"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Entry(_Strict):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class _Shard(_Entry):
+    split: str
+    rows: int
+
+
+class _Manifest(_Strict):
+    version: int
+    name: str
+    train_list: str
+    images: dict[str, int]
+    classes: dict[str, Any]
+    masks: str
+    fingerprint: str
+    files: dict[str, dict[str, str]]
+    index: _Entry
+    shards: list[_Shard]
 
 
 @dataclass(frozen=True)
@@ -108,6 +138,7 @@ class PackedFolder:
         except (StoreError, pa.ArrowException) as error:
             raise DataError(f"{self.folder.uri_of(INDEX)}: cannot be read ({_why(error)}); {_AGAIN}") from None
         self._rows = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
+        self._digests: dict[str, list[bytes]] = {column: columns[f"{column}_sha256"] for column in ("image", "mask")}
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
         self._cells: dict[str, tuple[int, str]] = {}
         for column in ("image", "mask"):
@@ -192,6 +223,8 @@ class PackedFolder:
             setattr(self._last, cell.column, ((shard, group), values))
         assert values is not None
         content: bytes = values[row].as_py()
+        if hashlib.sha256(content).digest() != self._digests[cell.column][cell.row]:
+            raise DataError(self._damaged(shard, f"the bytes of {cell.path} are not those that were packed"))
         return content
 
     def _read_group(self, shard: int, group: int, column: str) -> pa.ChunkedArray:
@@ -254,20 +287,23 @@ def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | No
 def _read_manifest(folder: Folder) -> dict[str, Any]:
     uri = folder.uri_of(MANIFEST)
     try:
-        manifest: dict[str, Any] = json.loads(folder.read_bytes(MANIFEST))
-        version = manifest["version"]
-        manifest["name"], manifest["train_list"], manifest["index"]["sha256"], manifest["files"], manifest["shards"]
-    except (StoreError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{uri}: no manifest of a packed set ({_why(error)}); pack again") from None
-    if version != VERSION:
-        raise DataError(f"{uri}: version {version} of the packed format, {VERSION} is read here; pack again")
-    return manifest
+        value = folder.read_json(MANIFEST)
+        version = value.get("version") if isinstance(value, dict) else None
+        if isinstance(version, int) and version != VERSION:
+            raise DataError(f"{uri}: version {version} of the packed format, {VERSION} is read here; pack again")
+        manifest = _Manifest.model_validate(unsealed(value, uri)[0])
+    except (StoreError, ValidationError) as error:
+        raise DataError(f"{uri}: no manifest of a packed set ({_why(error)}); {_AGAIN}") from None
+    return manifest.model_dump(exclude_unset=True)
 
 
 def _why(error: Exception) -> str:
     """The cause of an error, for a message that names the file itself."""
     if isinstance(error, MissingError):
         return "it is missing"
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     return error.reason if isinstance(error, StoreError) else first_line(error)
 
 

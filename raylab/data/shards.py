@@ -73,7 +73,8 @@ class ShardWriter:
         if self._shard_bytes and self._shard_bytes + size > self.shard_bytes:
             self.close_shard()
         position = {"shard": len(self.shards), "row_group": self._groups, "row": len(self._group)}
-        self.index.append({key: value for key, value in row.items() if key not in BYTES} | position)
+        digests = {f"{kind}_sha256": hashlib.sha256(row[kind]).digest() for kind in BYTES}
+        self.index.append({key: value for key, value in row.items() if key not in BYTES} | position | digests)
         self._group.append(row)
         self._shard_bytes += size
         self._group_bytes += size
@@ -122,8 +123,11 @@ class ShardWriter:
             StoreError: it cannot be written.
         """
         fields = [one for one in SCHEMA if one.name not in BYTES] + [pa.field(name, pa.int32()) for name in POSITION]
+        fields += [pa.field(f"{kind}_sha256", pa.binary(32)) for kind in BYTES]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(self.index, pa.schema(fields)), sink, compression="zstd")
+        pq.write_table(
+            pa.Table.from_pylist(self.index, pa.schema(fields)), sink, compression="zstd", write_page_checksum=True
+        )
         return _write(self.target, INDEX, sink.getvalue())
 
 

@@ -113,7 +113,11 @@ def test_damage_is_told_shard_by_shard(camvid_root, tmp_path, save, ids):
             "cannot be read (its bytes are not those that were packed); restore it or pack again",
         ),
         ("raylab-pack.json", b"{", "no manifest of a packed set ("),
-        ("raylab-pack.json", b'{"version": 1}', "no manifest of a packed set ('name'); pack again"),
+        (
+            "raylab-pack.json",
+            b'{"version": 2}',
+            "no manifest of a packed set (it carries no digest); restore it or pack again",
+        ),
     ],
 )
 def test_damaged_manifest_or_index(camvid_root, tmp_path, file, content, line):

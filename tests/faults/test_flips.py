@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from raylab.backends.local import LocalBackend
-from raylab.config import BudgetConfig, RegionConfig, StudyConfig
+from raylab.config import BudgetConfig, DataConfig, RegionConfig, StudyConfig
+from raylab.data import open_dataset
+from raylab.data.pack import pack_config
 from raylab.errors import RaylabError
 from raylab.files import Folder
 from raylab.loop import Loop
 from raylab.pool import known_regions
 from raylab.runs import RunStore, resolve_study, stored_study
-from raylab.runs.inputs import read_inputs
+from raylab.runs.inputs import fingerprint_of, read_inputs
 from raylab.runs.replay import replay_runs
 from raylab.runs.studies import begin_study
 from raylab.runs.verify import ASIDE, repair_study, verify_study
@@ -41,6 +45,7 @@ KINDS = {
     "superpixel geometry": "regions/*/geometry.parquet",
     "superpixels.json": "regions/*/superpixels.json",
 }
+PACK = {"manifest": "raylab-pack.json", "index": "index.parquet", "shard": "shards/train-00000.parquet"}
 
 
 def begin(root: Path) -> None:
@@ -81,6 +86,31 @@ def outcome(root: Path) -> list[Any]:
     return found
 
 
+def pack_outcome(root: Path) -> list[Any]:
+    """Every image and mask of a packed set, and what tells it."""
+    config = DataConfig(name="folder", root=str(root))
+    dataset = open_dataset(config)
+    found: list[Any] = [fingerprint_of(config), dataset.classes]
+    for split in ("train", "val"):
+        for index, name in enumerate(dataset.image_names(split)):
+            image, mask = dataset.read_image(split, index), dataset.read_mask(split, index)
+            found.append((name, image.tobytes(), mask.tobytes(), dataset.image_sizes(split)[index].tolist()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    raw, packed, rng = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("packed"), np.random.default_rng(0)
+    for split, names in (("train", "abc"), ("val", "d")):
+        for kind, shape, top in (("images", (16, 24, 3), 256), ("masks", (16, 24), 2)):
+            (raw / kind / split).mkdir(parents=True)
+            for name in names:
+                Image.fromarray(rng.integers(0, top, shape).astype(np.uint8)).save(raw / kind / split / f"{name}.png")
+    (raw / "dataset.yaml").write_text("classes: [{name: a, id: 0}, {name: b, id: 1}]\n")
+    pack_config(DataConfig(name="folder", root=str(raw)), str(packed), lambda line: None)
+    return packed
+
+
 def flips(content: bytes, seed: int) -> Iterator[bytes]:
     rng = random.Random(seed)
     for _ in range(FLIPS):
@@ -111,6 +141,15 @@ def test_no_flipped_bit_changes_a_study_in_silence(root: Path, kind: str) -> Non
     assert silent == 0
     assert told + without == FLIPS
     assert told > 0.8 * FLIPS
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_no_flipped_bit_changes_a_packed_set_in_silence(pack: Path, kind: str) -> None:
+    file = pack / PACK[kind]
+    told, without, silent = silently_different(file, flips(file.read_bytes(), len(kind)), lambda: pack_outcome(pack))
+    assert silent == 0
+    assert told + without == FLIPS
+    assert told > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
