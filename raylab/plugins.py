@@ -56,6 +56,11 @@ class Registry(Mapping[str, Row]):
     def __init__(self, kind: str, rows: Mapping[str, Row]) -> None:
         self.kind = kind
         self._rows = dict(rows)
+        self._shipped = frozenset(rows)
+
+    def is_shipped(self, name: str) -> bool:
+        """Whether a row is raylab's own; a plugin's is not, nor is a name without one."""
+        return name in self._shipped
 
     def register(self, name: str, row: Row) -> None:
         """Add a row; adding it again changes nothing.

@@ -69,6 +69,12 @@ def test_a_registry_refuses_another_row_of_the_same_name() -> None:
         registry.find("ten")
 
 
+def test_a_registry_tells_its_own_rows_from_those_of_plugins() -> None:
+    registry = Registry("number", {"one": 1})
+    registry.register("two", 2)
+    assert [registry.is_shipped(name) for name in ("one", "two", "three")] == [True, False, False]
+
+
 @pytest.mark.parametrize("name", ["", "a,b", "a=b", "a/b", "+a", "a b"])
 def test_names_that_texts_and_folders_cannot_hold(name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a name"):
