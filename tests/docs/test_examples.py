@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -42,6 +44,30 @@ def raylab(*args: str, cwd: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+STUDY = """
+name: mine
+plugins: [{examples}/my_strategy.py, {examples}/my_map.py, {examples}/my_model.py]
+strategies: ["margin+half-spatial,map=gini"]
+run:
+  storage: results
+  data: {{synthetic: {{train_images: 4, val_images: 1}}}}
+  regions: {{size: 32}}
+  model: {{architecture: two-levels, weights: random, channels: 16}}
+  training: {{iterations: 2, batch_size: 2, crop: 64}}
+  budget: {{initial: 4, rounds: [4]}}
+  compute: {{backend: local}}
+"""
+
+
+def test_a_strategy_a_map_and_a_model_run_as_plugins(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(STUDY.format(examples=EXAMPLES))
+    raylab("study", "--config", "mine.yaml", cwd=tmp_path)
+    (table,) = tmp_path.glob("results/round0/**/regions.parquet")
+    assert "gini" in pq.read_schema(table).names
+    (record,) = tmp_path.glob("results/runs/margin+half-spatial,map=gini*/round-01/train.json")
+    assert json.loads(record.read_text())["record"]["miou"] >= 0
 
 
 def test_the_data_set_opens_as_a_plugin(tmp_path: Path) -> None:
