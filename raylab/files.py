@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,17 +28,15 @@ from raylab.bucket_address import Address, split_uri
 from raylab.disk import PARTIAL, Buffer, Disk, make_folder
 from raylab.errors import DamagedError, ExistsError, MissingError, StoreError
 from raylab.object_store import Bucket, open_bucket, probe
+from raylab.settled import found_once
 
 Names = list[str]
 
 ROOT_MARKER = "raylab-root.json"
 """Written where results lie: tells a root from the empty folder that is left of it when its disk is not mounted."""
 
-SETTLED = 2_000_000_000
-"""Nanoseconds. A file changed as recently as this before it was read may change again within one tick of the clock that
-dates it, so its hash is not kept; object stores date by the second."""
-_checked: dict[tuple[str, int, int], str] = {}
-"""SHA-256 of files by uri, bytes and time of modification, for as long as the process lives."""
+_digests: dict[str, tuple[int, int, str]] = {}
+"""By uri: bytes, time of modification and SHA-256 of files, for as long as the process lives."""
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -316,15 +313,13 @@ class Folder:
             DamagedError: it has another SHA-256.
             StoreError: it cannot be read.
         """
-        now = time.time_ns()
-        with self._told(path, "read"):
-            key = (self.uri_of(path), *self.state(path))
-        if (found := _checked.get(key)) is None:
-            found = self.sha256(path)
-            if key[2] < now - SETTLED:
-                _checked[key] = found
-        if found != sha256:
+        if self.sha256_once(path) != sha256:
             raise self._other(path)
+
+    def sha256_once(self, path: str) -> str:
+        """`sha256` of a file, read once a process, as long as its size and time stay; raises as `read_bytes`."""
+        with self._told(path, "read"):
+            return found_once(_digests, self.uri_of(path), lambda: self.state(path), lambda: self.sha256(path))
 
     def _other(self, path: str) -> DamagedError:
         reason = "its bytes are not those that were committed"

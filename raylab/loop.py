@@ -27,7 +27,7 @@ from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.regions.table import columns_of, ledger_table, with_regions
 from raylab.runs import ResolvedRun, RoundStore, RunStore
-from raylab.runs.rounds import LEDGER, MODEL, REGIONS, model_name
+from raylab.runs.rounds import LEDGER, MODEL, REGIONS, checkpoints_name, model_name
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, drawn, first_draw, interleave
 from raylab.training.job import TrainingJob, training_job
@@ -225,6 +225,7 @@ def commit_training(
     """
     if (done := round_store.record("train")) is not None:
         _check_start(round_store, job, done, start_sha256)
+        _delete_checkpoints(round_store, 0)
         return
     others = [_member(round_store, job, backend, progress, member) for member in range(1, job.training.ensemble)]
     record = backend.train(job, round_store, progress)
@@ -242,6 +243,7 @@ def commit_training(
         **(budget or {}),
     }
     round_store.commit("train", record, adopt=(MODEL,))
+    _delete_checkpoints(round_store, 0)
     progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} % {over_classes(record['iou'])}")
 
 
@@ -269,7 +271,14 @@ def _member(
         job = dataclasses.replace(job, seed=member_seed(job.seed, member))
         record = backend.train(job, round_store, progress, member)
         round_store.commit(step, record, adopt=(model_name(member),))
+    _delete_checkpoints(round_store, member)
     return record
+
+
+def _delete_checkpoints(round_store: RoundStore, member: int) -> None:
+    """Once a training is committed; also those left by a process that was killed before it came to that."""
+    if round_store.store.exists(path := round_store.path(checkpoints_name(member))):
+        round_store.store.delete(path)
 
 
 def check_finite(table: pa.Table, where: str) -> None:

@@ -17,6 +17,7 @@ LAYERS = (
     "progress",
     "plugins",
     "disk",
+    "settled",
     "bucket_address",
     "object_store",
     "files",

@@ -15,7 +15,7 @@ from raylab.files import Folder
 from raylab.progress import Progress, peak_memory
 from raylab.regions import Regions
 from raylab.runs import ResolvedRun, RoundStore
-from raylab.runs.rounds import model_name
+from raylab.runs.rounds import checkpoints_name, model_name
 from raylab.scoring.predict import ScoringJob, score_in_process
 from raylab.selection import Selection
 from raylab.training.job import TrainingJob
@@ -45,7 +45,7 @@ class LocalBackend:
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
         """See `raylab.loop.Backend.train`."""
         progress("train", 0, job.iterations)
-        folder, model = round_store.path(f"training-{member}"), round_store.path(model_name(member))
+        folder, model = round_store.path(checkpoints_name(member)), round_store.path(model_name(member))
         return fit_in_process(job, self.store, folder, model, self.device, progress)
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:

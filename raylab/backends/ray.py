@@ -15,7 +15,7 @@ from raylab.files import Folder
 from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.runs import ResolvedRun, RoundStore
-from raylab.runs.rounds import model_name
+from raylab.runs.rounds import checkpoints_name, model_name
 from raylab.scoring.pipeline import score
 from raylab.scoring.predict import ScoringJob
 from raylab.selection import Selection
@@ -50,7 +50,7 @@ class RayBackend:
         with inside(self.resource_pool, self.holder, compute.training_cpus, self.use_gpu * max(compute.workers, 1)):
             progress("train", 0, job.iterations)
             model = round_store.path(model_name(member))
-            return fit(job, self.store, round_store.path(f"training-{member}"), model, self.use_gpu, progress)
+            return fit(job, self.store, round_store.path(checkpoints_name(member)), model, self.use_gpu, progress)
 
     def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
         """See `raylab.loop.Backend.score`."""

@@ -71,7 +71,7 @@ def service(kind: type, *args: Any) -> Iterator[Any]:
 
 @contextmanager
 def inside(resource_pool: Any, holder: str, cpus: float, gpus: float) -> Iterator[None]:
-    """Hold CPUs and GPUs of a resource_pool for as long as the block runs."""
+    """Hold CPUs and GPUs of a resource pool for as long as the block runs."""
     ray.get(resource_pool.enter.remote(holder, cpus, gpus))
     try:
         yield

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from raylab.data.base import Split
 from raylab.data.decode import ImageFile
 from raylab.errors import DataError
-from raylab.files import SETTLED, first_line
+from raylab.files import first_line
+from raylab.settled import found_once
 
 
 class Fingerprint:
@@ -73,20 +73,25 @@ class FileDigests:
         Raises:
             DataError: it is missing or cannot be read.
         """
+        sizes: list[int] = []
+
+        def find() -> str:
+            size, digest = self.find(path, file)
+            sizes.append(size)
+            return digest
+
         try:
-            now, state = time.time_ns(), file.state()
-            if state is not None and path in self.known and tuple(self.known[path][:2]) == state:
-                return state[0], bytes.fromhex(self.known[path][2])
-            with file.open() as content:
-                readable: Any = content
-                digest = hashlib.file_digest(readable, "sha256").digest()
-                size = content.seek(0, os.SEEK_END)
+            digest = found_once(self.known, path, file.state, find)
         except OSError as error:
             reason = error.strerror or first_line(error)
             raise DataError(f"{file}: cannot be read ({reason}); restore the file") from error
+        return sizes[0] if sizes else self.known[path][0], bytes.fromhex(digest)
+
+    def find(self, path: str, file: ImageFile) -> tuple[int, str]:
+        """Read a file that is not known as it is now: its bytes and hexadecimal SHA-256."""
+        with file.open() as content:
+            readable: Any = content
+            digest = hashlib.file_digest(readable, "sha256").hexdigest()
+            size = content.seek(0, os.SEEK_END)
         self.read.append(path)
-        if state is not None and state[0] == size and state[1] < now - SETTLED:
-            self.known[path] = size, state[1], digest.hex()
-        else:
-            self.known.pop(path, None)
         return size, digest

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +23,8 @@ from raylab.data.image_file import ImageFile, Reading, read_size
 from raylab.data.layout import SPLITS, Entry
 from raylab.errors import DataError
 from raylab.progress import Progress
+from raylab.settled import found_once
 
-SETTLED = 2_000_000_000
-"""Nanoseconds. A file changed as recently as this may change again within one tick of the clock that dates it."""
 LARGE = 2**25
 """Pixels of an image from which on one is decoded at a time, whatever the number of threads."""
 _IGNORED_SHARE = 0.1
@@ -89,7 +87,9 @@ class FileFacts:
     """
 
     def __init__(self, known: Mapping[str, Sequence[Any]] | None = None, settled: bool = False) -> None:
-        self.known = dict(known or {})
+        self.known: dict[str, tuple[int, int, Any]] = {
+            key: (size, when, found) for key, (size, when, found) in (known or {}).items()
+        }
         self.settled = settled
         self.looked_at = 0
 
@@ -104,20 +104,16 @@ class FileFacts:
         Raises:
             DataError: it is missing, or `look` raised it.
         """
-        now = time.time_ns()
+
+        def find() -> Any:
+            found = look()
+            self.looked_at += 1
+            return found
+
         try:
-            state = (0, 0) if self.settled else file.state()
+            return found_once(self.known, key, (lambda: (0, 0)) if self.settled else file.state, find)
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror or error}); restore the file") from None
-        if state is not None and key in self.known and tuple(self.known[key][:2]) == state:
-            return self.known[key][2]
-        found = look()
-        self.looked_at += 1
-        if state is not None and state[1] < now - SETTLED:
-            self.known[key] = (*state, found)
-        else:
-            self.known.pop(key, None)
-        return found
 
 
 @dataclass

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Any
 
 from raylab.config import DataConfig, RunConfig
 from raylab.data import FileDataset, open_dataset
 from raylab.data.fingerprint import FileDigests
+from raylab.data.image_file import ImageFile
 from raylab.errors import MissingError, StoreError, WeightsError
-from raylab.files import SETTLED, Folder, absolute, first_line, open_at
+from raylab.files import Folder, absolute, first_line, open_at
 from raylab.progress import Progress
 from raylab.runs.identity import Inputs
 
-_weights: dict[tuple[str, int, int], str] = {}
-"""SHA-256 of weights by uri, bytes and time of modification, for as long as the process lives."""
+
+class _NotKnownError(Exception):
+    """A file would have to be read."""
+
+
+class _KnownDigests(FileDigests):
+    """Those of files that are known as they are now."""
+
+    def find(self, path: str, file: ImageFile) -> tuple[int, str]:
+        raise _NotKnownError
 
 
 def read_inputs(config: RunConfig, store: Folder | None = None, progress: Progress | None = None) -> Inputs:
@@ -30,11 +38,31 @@ def read_inputs(config: RunConfig, store: Folder | None = None, progress: Progre
         DataError: a data set cannot be opened or read.
         WeightsError: there is no such file of weights.
     """
+    return _inputs(config, store, progress, FileDigests)
+
+
+def known_inputs(config: RunConfig, store: Folder) -> Inputs | None:
+    """`read_inputs`, without reading a file of the data; raises the same.
+
+    Args:
+        config: of the run.
+        store: of the results, which keeps the hashes of files.
+
+    Returns:
+        None where the hash of a file is not kept, or the file has changed since.
+    """
+    try:
+        return _inputs(config, store, None, _KnownDigests)
+    except _NotKnownError:
+        return None
+
+
+def _inputs(config: RunConfig, store: Folder | None, progress: Progress | None, digests: type[FileDigests]) -> Inputs:
     other = config.pretraining
     return Inputs(
-        data=fingerprint_of(config.data, store, progress),
+        data=_fingerprint(config.data, store, progress, digests),
+        pretraining_data=_fingerprint(other.data, store, progress, digests) if other.iterations else None,
         weights=None if config.model.weights_by_name else weights_sha256(config.model.weights),
-        pretraining_data=fingerprint_of(other.data, store, progress) if other.iterations else None,
     )
 
 
@@ -49,12 +77,16 @@ def fingerprint_of(data: DataConfig, store: Folder | None = None, progress: Prog
     Raises:
         DataError: the data set cannot be opened, or a file not be read.
     """
+    return _fingerprint(data, store, progress, FileDigests)
+
+
+def _fingerprint(data: DataConfig, store: Folder | None, progress: Progress | None, kind: type[FileDigests]) -> str:
     dataset = open_dataset(data)
     if not isinstance(dataset, FileDataset):
         return dataset.fingerprint()
     root = dataset.source.uri
     path = f"fingerprints/{hashlib.sha256(root.encode()).hexdigest()[:16]}.json"
-    digests = FileDigests(_known(store, path, root), progress)
+    digests = kind(_known(store, path, root), progress)
     fingerprint = dataset.fingerprint(digests)
     if store is not None and digests.read:
         store.write_json(path, {"root": root, "files": digests.known})
@@ -86,16 +118,10 @@ def weights_sha256(weights: str) -> str:
     uri = absolute(weights)
     try:
         folder, name = open_at(uri)
-        now, state = time.time_ns(), folder.state(name)
-        if known := _weights.get((uri, *state)):
-            return known
-        digest = folder.sha256(name)
+        return folder.sha256_once(name)
     except (FileNotFoundError, MissingError):
         raise WeightsError(
             f"model.weights: no file {weights}; use 'imagenet', 'hub:NAME', 'random' or an existing .safetensors file"
         ) from None
     except (OSError, StoreError) as error:
         raise WeightsError(f"model.weights: {weights} cannot be read ({first_line(error)})") from None
-    if state[1] < now - SETTLED:
-        _weights[uri, *state] = digest
-    return digest

@@ -43,6 +43,11 @@ def model_name(member: int) -> str:
     return MODEL if member == 0 else f"model-{member}.safetensors"
 
 
+def checkpoints_name(member: int) -> str:
+    """Folder of what its training resumes from, until that is committed."""
+    return f"training-{member}"
+
+
 def step_of_model(member: int) -> str:
     """The step that commits it."""
     return "train" if member == 0 else f"member-{member}"

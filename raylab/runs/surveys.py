@@ -32,8 +32,8 @@ def survey_of(data: DataConfig, store: Folder | None = None, progress: Progress 
     if not isinstance(dataset, FileDataset):
         return None
     packed = isinstance(dataset.source, PackedFolder)
-    # Another pack at the same place is another set; its cells have no times of their own.
-    of = f"{dataset.source.uri} {dataset.source.manifest['index']['sha256'] if packed else ''}"  # type: ignore[attr-defined]
+    # The images and masks of a packed set have no times of their own; packed again, they are others.
+    of = f"{dataset.source.uri} {dataset.source.manifest['fingerprint'] if packed else ''}"  # type: ignore[attr-defined]
     path = f"surveys/{hashlib.sha256(of.encode()).hexdigest()[:16]}.json"
     facts = FileFacts(_known(store, path, of), settled=packed)
     survey = dataset.survey(facts, progress=progress)

@@ -17,7 +17,7 @@ from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.runs import Inputs, ResolvedRun, RoundStore, RunStore, resolve_study
-from raylab.runs.inputs import read_inputs
+from raylab.runs.inputs import known_inputs
 from raylab.study.checks import check_grid, check_study
 from raylab.study.grid import Grid
 from raylab.training.job import training_job
@@ -25,6 +25,10 @@ from raylab.training.job import training_job
 SUSTAINED = 1e13
 """Floating-point operations a second of a GPU that hours are estimated by: what separable convolutions leave of one."""
 _PROBE = 128
+_NOT_LOOKED_UP = (
+    "                   what is done here is not known before the data is read again (no hashes of it are kept under "
+    "the storage root, or files have changed): everything counts as remaining"
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Plan:
         measured_hours: of the trainings that remain, at the pace of those that are done here; None before one is.
         disk_bytes: of models, region tables and ledgers, about.
         nominal: whether sizes are the official ones, the data not being there.
+        looked_up: whether what is done is known; otherwise all of it counts as remaining.
     """
 
     grid: tuple[str, ...]
@@ -104,6 +109,7 @@ class Plan:
     measured_hours: float | None
     disk_bytes: int
     nominal: bool
+    looked_up: bool
 
     def lines(self) -> list[str]:
         """The plan, for a person."""
@@ -117,6 +123,7 @@ class Plan:
             *self.grid,
             f"runs               {self.runs:,}",
             f"trainings          {self.trainings:,} ({saved}); {self.trainings - self.trainings_done:,} remain",
+            *([] if self.looked_up else [_NOT_LOOKED_UP]),
             f"iterations         at most {self.iterations:,} ({self.crops:,} crops)",
             f"pool               {self.pool_images:,} images, {regions} regions"
             + (" (official sizes: the data is not there)" if self.nominal else ""),
@@ -139,7 +146,9 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         if not pools[config.run.data.key].nominal:
             check_study(config)
     store = Folder(configs[0].run.storage, create=False)
-    grid = Grid([resolve_study(config, _inputs(config.run, store, pools[config.run.data.key])) for config in configs])
+    inputs = [_inputs(config.run, store, pools[config.run.data.key]) for config in configs]
+    pairs = zip(configs, inputs, strict=True)
+    grid = Grid([resolve_study(config, found or Inputs.unread(config.run)) for config, found in pairs])
     trainings = list(_trainings(grid, store, pools))
     needed, hours, seconds, done, remaining, disk = Counter[str](), 0.0, list[float](), 0, 0, 0
     for one in trainings:
@@ -178,13 +187,17 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         measured_hours=fmean(seconds) * remaining / 3600 if seconds else None,
         disk_bytes=disk + sum(_model_bytes(one.run.model, pools[one.run.data.key].n_classes) for one in trainings),
         nominal=any(pool.nominal for pool in pools.values()),
+        looked_up=None not in inputs,
     )
 
 
-def _inputs(run: RunConfig, store: Folder, pool: Pool) -> Inputs:
-    """What runs read; where nothing lies under the root, or the data is not there, nothing of it is done."""
+def _inputs(run: RunConfig, store: Folder, pool: Pool) -> Inputs | None:
+    """What runs read, None where the data would have to be read to tell.
+
+    Where nothing lies under the root, or the data is not there, nothing is done whatever the data holds.
+    """
     begun = any(store.list(folder) for folder in ("round0", "supervised", "pretrained"))
-    return read_inputs(run, store) if begun and not pool.nominal else Inputs.unread(run)
+    return known_inputs(run, store) if begun and not pool.nominal else Inputs.unread(run)
 
 
 def _pool(data: DataConfig) -> Pool:

@@ -34,7 +34,8 @@ def fit_in_process(
     Args:
         job: what to train.
         store: of the results.
-        folder: below the storage root, for the checkpoint; the same at a restart. Deleted at the end.
+        folder: below the storage root, for the checkpoint; the same at a restart. Deleted by whoever commits
+            the training.
         model_path: below the storage root, of the trained weights (safetensors).
         device: where to compute.
         progress: told of every step.
@@ -62,7 +63,6 @@ def fit_in_process(
     except TrainingError:
         store.delete(folder)  # what diverged is not gone on with
         raise
-    store.delete(folder)
     return record
 
 
@@ -99,7 +99,7 @@ def run_session(
     def report(done: int, loss: Callable[[], float], state: Callable[[], dict[str, Any]]) -> None:
         if rank == 0 and (done % 10 == 0 or done == job.iterations):
             progress("train", done, job.iterations, f"loss {loss():.3f}")
-        if done % job.training.checkpoint_every == 0 and done < job.iterations:
+        if done % job.training.checkpoint_every == 0 or done == job.iterations:
             save_checkpoint(done, state)
 
     start = time.perf_counter()

@@ -39,7 +39,7 @@ def fit(
         job: what to train; `job.compute.workers` = 0 trains in this process.
         store: of the results.
         folder: below the storage root, for the checkpoints of the training; the same at a restart, which
-            continues after the last of them. Deleted at the end.
+            continues after the last of them. Deleted by whoever commits the training.
         model_path: below the storage root, of the trained weights (safetensors).
         use_gpu: whether each worker gets a GPU.
         progress: told of every step; must pickle.
@@ -72,9 +72,9 @@ def fit(
     )
     with _interrupts_kept():
         result: Any = trainer.fit()
-    store.delete(folder)
     record: dict[str, Any] = result.return_value
     if _DIVERGED in record:
+        store.delete(folder)  # what diverged is not gone on with
         raise TrainingError(record[_DIVERGED])
     return record
 

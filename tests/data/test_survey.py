@@ -125,7 +125,7 @@ def test_sizes_that_differ_are_found_by_headers_and_by_every_reader(boxes, tmp_p
 
 
 def test_a_file_is_looked_at_again_only_when_it_has_changed(boxes, monkeypatch):
-    monkeypatch.setattr("raylab.data.survey.SETTLED", 0)
+    monkeypatch.setattr("raylab.settled.SETTLED", 0)
     facts = FileFacts()
     before = survey_dataset(config(boxes), facts)
     assert facts.looked_at == 16

@@ -19,7 +19,8 @@ from raylab.data.fingerprint import FileDigests
 from raylab.errors import DataError, WeightsError
 from raylab.files import Folder
 from raylab.runs import Inputs
-from raylab.runs.inputs import fingerprint_of, read_inputs, weights_sha256
+from raylab.runs.inputs import fingerprint_of, known_inputs, read_inputs, weights_sha256
+from raylab.sealed import read_sealed, write_sealed
 from tests.data.sets import packed
 
 LONG_AGO = time.time_ns() - 3600 * 10**9
@@ -140,10 +141,25 @@ def test_a_packed_set_brings_its_own(tmp_path: Path, data: DataConfig, reads: Re
     assert fingerprint_of(pack) == raw
     assert reads.take() == set()
     # Packed with other classes than are read today: the files tell.
-    manifest = tmp_path / "packed/raylab-pack.json"
-    manifest.write_text(manifest.read_text().replace('"classes": {"a"', '"classes": {"x"'))
+    folder = Folder(str(tmp_path / "packed"))
+    manifest = read_sealed(folder, "raylab-pack.json")
+    manifest["classes"] = {"x": 0}
+    write_sealed(folder, "raylab-pack.json", manifest)
     assert fingerprint_of(pack) == raw
     assert len(reads.take()) == 6
+
+
+def test_inputs_are_known_without_reading_only_as_long_as_no_file_changes(
+    tmp_path: Path, data: DataConfig, reads: Reads
+) -> None:
+    store, config = Folder(str(tmp_path / "results")), RunConfig(data=data, model=ModelConfig(weights="random"))
+    assert known_inputs(config, store) is None
+    expected = read_inputs(config, store)
+    reads.take()
+    assert known_inputs(config, store) == expected
+    age(Path(str(data.root)) / "images/train/a.png", LONG_AGO + 1)
+    assert known_inputs(config, store) is None
+    assert reads.take() == set()
 
 
 def test_progress_is_told_file_by_file(data: DataConfig) -> None:

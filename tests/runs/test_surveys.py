@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     count = decode.count_mask
     monkeypatch.setattr(decode, "count_mask", lambda file, *rest: found.append(str(file)) or count(file, *rest))
-    monkeypatch.setattr("raylab.data.survey.SETTLED", 0)
+    monkeypatch.setattr("raylab.settled.SETTLED", 0)
     return found
 
 
@@ -75,3 +76,23 @@ def test_a_set_with_questions_is_refused(data, tmp_path):
 
 def test_generated_scenes_are_not_looked_at():
     assert survey_of(DataConfig(synthetic=SyntheticConfig(train_images=1, val_images=1))) is None
+
+
+def test_a_set_that_is_packed_again_is_looked_at_again(data, tmp_path):
+    """Sizes, paths and the place are the same, masks are not: a fault goes, and one that comes is seen."""
+    store, mask = Folder(str(tmp_path / "results")), Path(str(data.root), "masks/a.png")
+    packed, right = data.model_copy(update={"root": str(tmp_path / "packed")}), mask.read_bytes()
+
+    def pack(value: int) -> None:
+        mask.write_bytes(right)
+        if value:
+            Image.fromarray(np.full((8, 10), value, np.uint8)).save(mask)
+        shutil.rmtree(tmp_path / "packed", ignore_errors=True)
+        pack_config(data, str(tmp_path / "packed"), lambda line: None)
+
+    for _ in range(2):
+        pack(7)
+        with pytest.raises(DataError, match="mask ids without a class: 7"):
+            survey_of(packed, store)
+        pack(0)
+        assert survey_of(packed, store) is not None

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from raylab.config import (
     BudgetConfig,
@@ -17,6 +19,7 @@ from raylab.config import (
 )
 from raylab.data import DATASETS
 from raylab.errors import BudgetError, ConfigError, ResourceError
+from raylab.files import Folder
 from raylab.models import build_model
 from raylab.study import Plan, check_study, plan_studies
 from raylab.study.checks import check_resources
@@ -181,3 +184,27 @@ def test_images_smaller_than_n_are_a_region_each():
     config = study({"regions": RegionConfig(size=128), "budget": BudgetConfig(initial=8, rounds=())})
     assert plan_study(config).pool_regions == {128: 8}
     check_study(config)
+
+
+def test_a_plan_reads_no_data_to_tell_what_is_done(tmp_path, monkeypatch):
+    """Something lies under the root, and no hashes of the set are kept: all remains, and a line says so."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind, shape in (("images", (64, 96, 3)), ("masks", (64, 96))):
+            (tmp_path / "data" / kind / split).mkdir(parents=True)
+            for name in "abcd":
+                pixels = rng.integers(0, 2, shape).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / kind / split / f"{name}.png")
+    (tmp_path / "data/dataset.yaml").write_text("classes: [{name: a, id: 0}, {name: b, id: 1}]\n")
+    storage = Folder(str(tmp_path / "results"))
+    storage.write_json("round0/0123456789ab/identity.json", {})
+
+    def read(*args: Any) -> Any:
+        raise AssertionError(f"{args[1]} was read")
+
+    monkeypatch.setattr("raylab.data.fingerprint.FileDigests.find", read)
+    data = DataConfig(name="folder", root=str(tmp_path / "data"))
+    plan = plan_study(study({"data": data, "storage": storage.uri}, strategies=("random",)))
+    assert (plan.looked_up, plan.trainings, plan.trainings_done) == (False, 3, 0)
+    assert sum("what is done here is not known" in line for line in plan.lines()) == 1
+    assert not storage.exists("fingerprints")

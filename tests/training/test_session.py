@@ -57,7 +57,16 @@ def test_a_stopped_training_goes_on_after_its_checkpoint(stopped: Folder, tmp_pa
     assert found["losses"] == expected["losses"]
     assert found["confusion"] == expected["confusion"]
     assert stopped.read_bytes("round/model") == whole.read_bytes("round/model")
-    assert not stopped.exists("round/training-0")
+
+
+def test_a_training_that_is_not_committed_is_not_trained_again(
+    stopped: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its end and its commit, the training begins after its last step."""
+    first, steps = fit(stopped, Silent()), Noting()
+    again = fit(stopped, steps)
+    assert steps.notes == []
+    assert (again["losses"], again["confusion"]) == (first["losses"], first["confusion"])
 
 
 def test_what_was_trained_before_is_not_trained_again(stopped: Folder) -> None:
