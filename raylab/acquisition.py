@@ -5,6 +5,7 @@ Imports no array library, so that a configuration is read without one.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import textwrap
@@ -245,7 +246,10 @@ def strategy(text: str, **changes: Any) -> Acquisition:
     return replace(base, **(written | changes))
 
 
-_KNOWN = {name: strategy(name) for name in (*_ROWS, *ALIASES)}
+@functools.cache
+def _own() -> dict[str, Acquisition]:
+    """Raylab's own strategies under all their names."""
+    return {name: strategy(name) for name in (*_ROWS, *ALIASES)}
 
 
 def shortest_text(name: str, acquisition: Acquisition) -> str:
@@ -262,7 +266,7 @@ def shortest_text(name: str, acquisition: Acquisition) -> str:
         >>> shortest_text("entropy", Acquisition(uncertainty=1, spatial=1, map="margin", tau=64.0))
         'margin+spatial,tau=64'
     """
-    known = _KNOWN if name in _KNOWN else {name: strategy(name)}
+    known = _own() if name in _own() else {name: strategy(name)}
     terms = [f.name for f in fields(Acquisition) if isinstance(f.default, float)]
 
     def distance(other: str) -> tuple[int, int]:

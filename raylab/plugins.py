@@ -7,13 +7,16 @@ package:
     mine = "my_package.my_module"
 
 A registry is a table in memory, so a plugin has to be imported in every process that looks a name up. Entry points are
-read at the first look-up. Modules that are named travel as names, in configurations and jobs, and every worker begins
-with `load`.
+read at the first look-up of a name that is not raylab's own: raylab itself looks up only its own while it is imported,
+so a plugin may import any part of it. Modules that are named travel as names, in configurations and jobs, and every
+worker begins with `load`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
@@ -22,8 +25,9 @@ import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from raylab.errors import ConfigError, RaylabError, nearest
 
@@ -63,26 +67,51 @@ class Registry(Mapping[str, Row]):
         return name in self._shipped
 
     def register(self, name: str, row: Row) -> None:
-        """Add a row; adding it again changes nothing.
+        """Add a row, or replace a plugin's by the same made anew, as by a notebook's cell that is run again.
+
+        Rows are the same if their fields are equal; functions and classes in them are, if they have one qualified name
+        and come from one file, whatever they do by now. A row of raylab's own stays as it is.
 
         Raises:
             ConfigError: another row has that name.
         """
-        if self._rows.setdefault(name, row) != row:
-            raise ConfigError(f"{self.kind}: {name!r} is registered already, as something else; choose another name")
+        if name in self._rows and not _are_same(self._rows[name], row):
+            way_out = "choose another name"
+            if not self.is_shipped(name):
+                way_out += f", or free this one with the table's remove({name!r})"
+            raise ConfigError(f"{self.kind}: {name!r} is registered already, as something else; {way_out}")
+        if not self.is_shipped(name):
+            self._rows[name] = row
 
-    def find(self, name: str) -> Row:
+    def remove(self, name: str) -> None:
+        """Take a plugin's row away, so that its name is free.
+
+        Raises:
+            ConfigError: the row is raylab's own, or there is none.
+        """
+        if self.is_shipped(name):
+            raise ConfigError(f"{self.kind}: {name!r} is raylab's own and stays; add yours under another name")
+        self.find(name)
+        del self._rows[name]
+
+    def find(self, name: str, field: str | None = None) -> Row:
         """The row of that name.
+
+        Args:
+            name: of the row.
+            field: of the configuration, that the name stands in; for the message.
 
         Raises:
             ConfigError: there is none; the message names the nearest.
         """
         if name not in self:
-            raise ConfigError(f"{self.kind}: {name!r} is not known{nearest(name, self) or f'; there are {self}'}")
+            problem = f"{self.kind}: {name!r} is not known" if field is None else f"{field}: no {self.kind} {name!r}"
+            raise ConfigError(f"{problem}{nearest(name, self) or f'; there are {self}'}")
         return self[name]
 
     def __getitem__(self, name: str) -> Row:
-        load_installed()
+        if not self.is_shipped(name):
+            load_installed()
         return self._rows[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -95,6 +124,33 @@ class Registry(Mapping[str, Row]):
 
     def __str__(self) -> str:
         return ", ".join(self)
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two rows say the same: by their fields, and functions by where they are from (`Registry.register`)."""
+    if one is other:
+        return True
+    if hasattr(one, "__qualname__") and hasattr(other, "__qualname__"):
+        return _origin(one) == _origin(other)
+    if type(one).__qualname__ != type(other).__qualname__:
+        return False
+    if isinstance(one, functools.partial):
+        return _are_same((one.func, one.args, one.keywords), (other.func, other.args, other.keywords))
+    if is_dataclass(one):
+        names = [field.name for field in fields(one) if field.init]
+        return all(_are_same(getattr(one, name), getattr(other, name)) for name in names)
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(_are_same, one, other))
+    return bool(one == other)
+
+
+def _origin(thing: Any) -> tuple[str, str | None]:
+    """The qualified name of a function or class, and its file; what is not from a file has that of a notebook, None."""
+    space = getattr(thing, "__globals__", None)
+    if space is None:
+        space = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
+    file = space.get("__file__")
+    return thing.__qualname__, None if file is None else os.path.abspath(file)
 
 
 def load_installed() -> None:
@@ -139,10 +195,12 @@ def _load(plugin: str) -> str:
     top = name.partition(".")[0]
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"plugins: {plugin!r} is not the name of a module; give my_module or folder/my_module")
+    if folder and not _holds(folder, top):
+        raise ConfigError(f"plugins: {plugin}: no module {top!r} is in the folder {os.path.abspath(folder)}")
     _search(os.path.abspath(folder))
     module = _import(name, f"plugins: {plugin}")
     found = _folder_of(sys.modules.get(top, module))
-    if folder and found != os.path.abspath(folder) and _holds(folder, top):
+    if folder and found != os.path.abspath(folder):
         raise ConfigError(
             f"plugins: {plugin}: another module {top!r}, of {found}, comes before it; give yours a name of its own"
         )
@@ -193,7 +251,8 @@ def _folder_of(module: ModuleType) -> str | None:
 
 
 def _holds(folder: str, top: str) -> bool:
-    return any(os.path.exists(os.path.join(folder, name)) for name in (top, f"{top}.py"))
+    importlib.invalidate_caches()  # the folder may have been looked into before the module was written
+    return importlib.machinery.PathFinder.find_spec(top, [os.path.abspath(folder)]) is not None
 
 
 def _is_installed(folder: str) -> bool:

@@ -91,6 +91,7 @@ def test_select_at_random_takes_a_seed_and_nothing_else():
         ({"uncertainty": None}, "uncertainty: this strategy needs"),
         ({"uncertainty": [1.0]}, r"uncertainty: shape \(1,\) does not match 4 regions"),
         ({"labelled": [9]}, "labelled: 9 is no region of this pool"),
+        ({"strategy": "core-set,pca=8"}, "strategy: pca=8 has no effect here"),
         ({"k": -1}, "k: -1 is less than 0"),
         ({"regions": RegionGrid([(64, 64)], 32), "region_size": 16}, "region_size: 16 is not that of the regions"),
     ],

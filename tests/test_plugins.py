@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -25,9 +26,11 @@ from raylab.config import (
 )
 from raylab.config.load import read_yaml
 from raylab.config.options import parse
+from raylab.data import DATASETS
 from raylab.errors import ConfigError
+from raylab.models import ARCHITECTURES
 from raylab.plugins import Registry, load
-from raylab.scoring.uncertainty import MAPS
+from raylab.scoring.uncertainty import MAPS, UncertaintyMap, entropy
 from tests.configs import resolved, resolved_runs, tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +45,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     """Write modules into a folder that is the current one; what they registered is gone afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    known, tables = set(sys.modules), [STRATEGIES._rows, MAPS._rows]
+    known, tables = set(sys.modules), [table._rows for table in (STRATEGIES, MAPS, DATASETS, ARCHITECTURES)]
     before = [dict(table) for table in tables]
 
     def save(text: str, path: str = "my_rows.py") -> Path:
@@ -73,6 +76,57 @@ def test_a_registry_tells_its_own_rows_from_those_of_plugins() -> None:
     registry = Registry("number", {"one": 1})
     registry.register("two", 2)
     assert [registry.is_shipped(name) for name in ("one", "two", "three")] == [True, False, False]
+
+
+def made_in(file: str | None, name: str, text: str) -> Any:
+    """Something that a module's text defines, as a reload of the module or a notebook's cell makes it."""
+    space: dict[str, Any] = {"__name__": "__main__"} if file is None else {"__name__": "mine", "__file__": file}
+    exec(text, space)
+    return space[name]
+
+
+@pytest.mark.parametrize("file", [None, "mine.py"])
+def test_what_is_made_anew_takes_the_place_of_a_plugin_s_row(file: str | None) -> None:
+    old, new = (made_in(file, "risk", f"def risk(logits):\n return {sign}logits.amax(1)") for sign in ("", "-"))
+    registry = Registry("map", {"entropy": UncertaintyMap(entropy)})
+    registry.register("risk", UncertaintyMap(old))
+    registry.register("risk", UncertaintyMap(new))
+    assert registry["risk"].function is new
+    for other in (made_in(file, "f", "def f(logits): 0"), made_in("other.py", "risk", "def risk(logits): 0")):
+        with pytest.raises(ConfigError, match=r"map: 'risk' is registered already.*, or free .*remove\('ri"):
+            registry.register("risk", UncertaintyMap(other))
+    with pytest.raises(ConfigError, match="map: 'risk' is registered already"):
+        registry.register("risk", UncertaintyMap(new, committee=True))
+    registry.remove("risk")
+    registry.register("risk", UncertaintyMap(new, committee=True))
+    for change in (lambda: registry.register("entropy", UncertaintyMap(new)), lambda: registry.remove("entropy")):
+        with pytest.raises(ConfigError, match=r"'entropy' is .*another name$"):
+            change()
+    shipped = registry["entropy"]
+    registry.register("entropy", UncertaintyMap(entropy))
+    assert registry["entropy"] is shipped
+
+
+@pytest.mark.parametrize(
+    ("module", "table"),
+    [
+        ("my_dataset", "raylab.data.DATASETS"),
+        ("my_model", "raylab.models.ARCHITECTURES"),
+        ("my_map", "raylab.scoring.uncertainty.MAPS"),
+        ("my_strategy", "raylab.acquisition.STRATEGIES"),
+    ],
+)
+def test_a_module_can_be_reloaded(write: Any, module: str, table: str) -> None:
+    package, name = table.rsplit(".", 1)
+    rows = getattr(importlib.import_module(package), name)
+    before = set(rows)
+    write((ROOT / "docs/examples" / f"{module}.py").read_text(), f"{module}.py")
+    load([module])
+    (new,) = set(rows) - before
+    first = rows[new]
+    importlib.reload(sys.modules[module])
+    assert rows[new] is not first
+    assert set(rows) - before == {new}
 
 
 @pytest.mark.parametrize("name", ["", "a,b", "a=b", "a/b", "+a", "a b"])
@@ -113,7 +167,7 @@ def test_modules_of_packages(write: Any, tmp_path: Path) -> None:
     ("text", "plugin", "message"),
     [
         (ROW, "my_rowz", "plugins: my_rowz: no module 'my_rowz' is installed or in that folder"),
-        (ROW, "gone/my_rows2", "plugins: gone/my_rows2: no module 'my_rows2' is installed or in that folder"),
+        (ROW, "gone/my_rows2", "plugins: gone/my_rows2: no module 'my_rows2' is in the folder {folder}/gone"),
         (ROW, "my rows", "plugins: 'my rows' is not the name of a module"),
         ("import torch\n\nmissing", "my_rows", "NameError: name 'missing' is not defined ({file}, line 3)"),
         ("import no_such_library", "my_rows", "could not be imported: ModuleNotFoundError: No module named 'no_such"),
@@ -134,7 +188,7 @@ def test_modules_that_cannot_be_imported(write: Any, text: str, plugin: str, mes
     file = write(text)
     with pytest.raises(ConfigError) as caught:
         RunConfig(plugins=(plugin,))
-    assert message.format(file=file) in str(caught.value)
+    assert message.format(file=file, folder=file.parent) in str(caught.value)
 
 
 def test_two_modules_of_one_name_are_not_taken_for_one_another(write: Any) -> None:
@@ -182,6 +236,43 @@ def test_an_installed_package_needs_no_option(write: Any, tmp_path: Path) -> Non
     assert done.stderr.startswith(
         "error: entry point 'rows' of the installed package my-package could not be imported: ZeroDivisionError"
     )
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "raylab --version",
+        "raylab.backends.selector_actor",
+        "raylab.scoring.uncertainty",
+        "raylab.data",
+        "raylab.models",
+    ],
+)
+def test_entry_points_of_every_kind_whatever_is_imported_first(write: Any, tmp_path: Path, first: str) -> None:
+    kinds = ("dataset", "model", "map", "strategy")
+    for kind in kinds:
+        write((ROOT / "docs/examples" / f"my_{kind}.py").read_text(), f"site/my_{kind}.py")
+    write("from raylab.config import RunConfig\n", "site/my_reader.py")
+    write("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n", "site/my_package-1.0.dist-info/METADATA")
+    lines = "".join(f"{kind} = my_{kind}\n" for kind in (*kinds, "reader"))
+    write(f"[raylab.plugins]\n{lines}", "site/my_package-1.0.dist-info/entry_points.txt")
+    if first == "raylab --version":
+        done = program(tmp_path, "-m", "raylab", "--version", path=f"{tmp_path}/site")
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    code = f"""import {first}
+from raylab.acquisition import STRATEGIES
+from raylab.data import DATASETS
+from raylab.models import ARCHITECTURES
+from raylab.scoring.uncertainty import MAPS
+print("idd" in DATASETS, "two-levels" in ARCHITECTURES, "gini" in MAPS, "margin+half-spatial" in STRATEGIES)"""
+    done = program(tmp_path, "-c", code, path=f"{tmp_path}/site")
+    assert (done.stdout, done.stderr) == ("True True True True\n", "")
+
+
+def test_a_folder_that_lacks_the_module_is_not_made_up_for_by_an_installed_one(write: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"plugins: gone/json: no module 'json' is in the folder {tmp_path}/gone"):
+        load(["gone/json"])
 
 
 def test_a_script_may_name_itself(write: Any, tmp_path: Path) -> None:
@@ -251,5 +342,7 @@ def test_entry_points_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_installed", {"loaded": False})
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: calls.append(group) or ())
     assert "entropy" in STRATEGIES
-    assert "random" in STRATEGIES
+    assert calls == [], "raylab's own names need no plugin"
+    assert "entropi" not in STRATEGIES
+    assert "randon" not in STRATEGIES
     assert calls == ["raylab.plugins"]

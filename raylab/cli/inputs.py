@@ -9,7 +9,6 @@ from raylab.config.leaves import Positional, Repeated
 from raylab.config.load import absolute_paths
 from raylab.config.sections import Extensible
 from raylab.errors import DataError
-from raylab.plugins import load_installed
 
 
 class CheckOptions(DataConfig, Extensible):
@@ -70,7 +69,6 @@ def datasets(options: Extensible) -> None:
     """The data sets: their images, sizes and classes, and where their files lie below the root."""
     from raylab.data import DATASETS
 
-    load_installed()
     print(f"{'data set':<12} {'train':>6} {'val':>6} {'size':>10} {'classes':>7}  what and where")
     for name, row in DATASETS.items():
         train = val = size = ""
@@ -96,6 +94,6 @@ def select(options: SelectOptions) -> None:
     """The next regions by a region table and a labelled list, with every term: no training, no Ray."""
     from raylab.selection.files import select_to_file
 
-    acquisition = parse_strategy(options.strategy).acquisition()
+    acquisition = parse_strategy(options.strategy).without_pca()
     lines = select_to_file(options.regions, options.labelled, acquisition, options.count, options.seed, options.output)
     print("\n".join(lines))

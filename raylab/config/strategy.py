@@ -66,6 +66,19 @@ class StrategyConfig(_Changes, _Named):
         """
         return strategy(self.name, **{name: value for name in FIELDS if (value := getattr(self, name)) is not None})
 
+    def without_pca(self) -> Acquisition:
+        """As `acquisition`, for a selection that takes the features as they are given.
+
+        Raises:
+            ConfigError: `pca` is set, or as `acquisition`.
+        """
+        if self.pca is not None:
+            raise ConfigError(
+                f"strategy: pca={self.pca} has no effect here: a study reduces the features where it computes them, "
+                "and this selection takes them as they are; leave pca out, and reduce the features beforehand"
+            )
+        return self.acquisition()
+
     @property
     def label(self) -> str:
         """Name for legends and folders, e.g. `entropy+spatial,tau=64`: the same, however the acquisition is written.

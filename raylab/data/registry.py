@@ -20,9 +20,9 @@ from raylab.data.source import Source, open_root
 from raylab.data.survey import FileFacts, Survey
 from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import PASCAL_VOC, open_voc2012
-from raylab.errors import ConfigError, DataError, StoreError, nearest
+from raylab.errors import ConfigError, DataError, StoreError
 from raylab.files import Folder
-from raylab.plugins import load_installed
+from raylab.plugins import Registry
 from raylab.progress import Progress
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class DatasetRow:
             raise ConfigError(f"data set {self.about!r}: give classes, which files and nominal need")
 
 
-DATASETS: dict[str, DatasetRow] = {
+_ROWS: dict[str, DatasetRow] = {
     "synthetic": DatasetRow(
         about="street scenes drawn by a seeded generator; no files",
         classes=CITYSCAPES,
@@ -163,6 +163,7 @@ DATASETS: dict[str, DatasetRow] = {
         opener=open_folder_dataset,
     ),
 }  # fmt: skip
+DATASETS = Registry("data set", _ROWS)
 """The rows by the name that `data.name` gives; tests try every one of them."""
 
 
@@ -176,19 +177,18 @@ def register_dataset(name: str, row: DatasetRow) -> None:
         row: what it is.
 
     Raises:
-        ConfigError: the name is taken, or cannot be one.
+        ConfigError: another data set has the name, or it cannot be one.
 
     Example:
         >>> from raylab.data import DATASETS, ClassMap, DatasetRow, Files, IdCoding, Layout, register_dataset
         >>> classes = ClassMap(("soil", "crop", "weed"), ((90, 60, 30), (0, 160, 0), (200, 0, 0)))
         >>> files = Files(Layout("rgb/{split}", "gt/{split}"), IdCoding(ids=(0, 1, 2), ignored=(255,)))
         >>> register_dataset("weeds", DatasetRow("weeds: rgb/{split} and gt/{split}", classes, (files,)))
-        >>> del DATASETS["weeds"]
+        >>> DATASETS.remove("weeds")
     """
     if not name or name != name.strip():
         raise ConfigError(f"register_dataset: {name!r} cannot be a name; give one without spaces around it")
-    if DATASETS.setdefault(name, row) is not row:
-        raise ConfigError(f"register_dataset: there is a data set {name!r} already; choose another name")
+    DATASETS.register(name, row)
 
 
 def dataset_row(config: DataConfig) -> DatasetRow:
@@ -197,11 +197,7 @@ def dataset_row(config: DataConfig) -> DatasetRow:
     Raises:
         ConfigError: there is none (the nearest name is told), or it has not what the configuration asks for.
     """
-    load_installed()
-    row = DATASETS.get(config.name)
-    if row is None:
-        hint = nearest(config.name, DATASETS) or f"; there are {', '.join(DATASETS)}"
-        raise ConfigError(f"data.name: no data set {config.name!r}{hint}")
+    row = DATASETS.find(config.name, "data.name")
     if config.train_list not in row.train_lists:
         lists = ", ".join(row.train_lists)
         raise ConfigError(f"data.train_list: {config.name} has no list {config.train_list!r}; choose {lists}")

@@ -8,18 +8,19 @@ from collections.abc import Callable
 import torch
 
 from raylab.config import ModelConfig
-from raylab.errors import ConfigError, nearest
+from raylab.errors import ConfigError
 from raylab.models.deeplab import DeepLabV3Plus
 from raylab.models.fpn import FPN
 from raylab.models.segmenter import Segmenter
 from raylab.models.weights import load_weights
-from raylab.plugins import load_installed
+from raylab.plugins import Registry
 
 ModelBuilder = Callable[[ModelConfig, int], Segmenter]
 """Takes the configuration and the number of classes; draws its head's weights from torch's global generator, which is
 seeded around the call. `config.channels` is the number of channels that its `features` have."""
 
-ARCHITECTURES: dict[str, ModelBuilder] = {"deeplabv3+": DeepLabV3Plus, "fpn": FPN}
+_ROWS: dict[str, ModelBuilder] = {"deeplabv3+": DeepLabV3Plus, "fpn": FPN}
+ARCHITECTURES = Registry("architecture", _ROWS)
 """By the name that `model.architecture` gives; tests try every one of them."""
 
 _log = logging.getLogger(__name__)
@@ -35,12 +36,11 @@ def register_model(name: str, builder: ModelBuilder) -> None:
         builder: makes the model, such as a subclass of `Segmenter` itself.
 
     Raises:
-        ConfigError: the name is taken, or cannot be one.
+        ConfigError: another architecture has the name, or it cannot be one.
     """
     if not name or name != name.strip():
         raise ConfigError(f"register_model: {name!r} cannot be a name; give one without spaces around it")
-    if ARCHITECTURES.setdefault(name, builder) is not builder:
-        raise ConfigError(f"register_model: there is an architecture {name!r} already; choose another name")
+    ARCHITECTURES.register(name, builder)
 
 
 def build_model(config: ModelConfig, n_classes: int, seed: int) -> Segmenter:
@@ -82,9 +82,4 @@ def model_builder(config: ModelConfig) -> ModelBuilder:
     Raises:
         ConfigError: it is unknown; the nearest name is told.
     """
-    load_installed()
-    name = config.architecture
-    if name not in ARCHITECTURES:
-        hint = nearest(name, ARCHITECTURES) or f"; there are {', '.join(ARCHITECTURES)}"
-        raise ConfigError(f"model.architecture: no architecture {name!r}{hint}")
-    return ARCHITECTURES[name]
+    return ARCHITECTURES.find(config.architecture, "model.architecture")

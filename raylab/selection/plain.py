@@ -47,7 +47,7 @@ def select(
         potential phi (Eq. 4), and its scaled terms uncertainty, feature and spatial at the time of the pick.
 
     Raises:
-        ConfigError: an argument is missing or does not fit; the message names it.
+        ConfigError: an argument is missing or does not fit, or the strategy sets `pca`; the message names it.
 
     Example:
         Two images of 64 x 64 pixels, each cut into four regions. Entropy alone would take regions 0 and 1, which touch:
@@ -69,7 +69,7 @@ def select(
         regions = RegionGrid(regions, region_size)
     elif region_size not in (None, regions.region_size):
         raise ConfigError(f"region_size: {region_size} is not that of the regions; leave it out")
-    acquisition = parse_strategy(strategy).acquisition() if isinstance(strategy, str) else strategy
+    acquisition = parse_strategy(strategy).without_pca() if isinstance(strategy, str) else strategy
     picks = select_regions(
         regions,
         acquisition,

@@ -194,7 +194,8 @@ def weeds(tmp_path, monkeypatch) -> DataConfig:
             save(tmp_path / "weeds" / "rgb" / split / f"{split}{number}.png", picture(number))
             save(tmp_path / "weeds" / "gt" / split / f"{split}{number}.png", ids(number))
     yield DataConfig(name="weeds", root=str(tmp_path / "weeds"))
-    del DATASETS["weeds"], sys.modules["weeds_of_a_test"]
+    DATASETS.remove("weeds")
+    del sys.modules["weeds_of_a_test"]
 
 
 def test_registered_by_a_module_it_is_a_data_set_like_any_other(weeds, tmp_path):
@@ -211,7 +212,7 @@ def test_a_name_is_registered_once(weeds):
     register_dataset("weeds", row)
     other = DatasetRow("another", generator=lambda config: SyntheticScenes())
     for name in ("weeds", "camvid"):
-        with pytest.raises(ConfigError, match=f"there is a data set '{name}' already; choose another name"):
+        with pytest.raises(ConfigError, match=f"data set: '{name}' is registered already, as something else"):
             register_dataset(name, other)
     assert DATASETS["weeds"] is row
     for name in ("", " weeds"):

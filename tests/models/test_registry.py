@@ -149,17 +149,17 @@ def test_registered_by_a_module_it_is_built_like_any_other(tmp_path, monkeypatch
         test_every_parameter_of_the_head_learns_and_a_frozen_backbone_does_not("plain")
         register_model("plain", plain)
         for name in ("plain", "fpn"):
-            with pytest.raises(ConfigError, match=f"there is an architecture '{name}' already; choose another name"):
+            with pytest.raises(ConfigError, match=f"architecture: '{name}' is registered already, as something"):
                 register_model(name, lambda config, n_classes: plain(config, n_classes))
     finally:
-        ARCHITECTURES.pop("plain", None)
+        ARCHITECTURES._rows.pop("plain", None)
         sys.modules.pop("plain_of_a_test", None)
     with pytest.raises(ConfigError, match="'' cannot be a name"):
         register_model("", ARCHITECTURES["fpn"])
 
 
 def test_a_builder_that_gives_no_segmenter_is_refused(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setitem(ARCHITECTURES, "linear", lambda config, n_classes: torch.nn.Linear(1, n_classes))
+    monkeypatch.setitem(ARCHITECTURES._rows, "linear", lambda config, n_classes: torch.nn.Linear(1, n_classes))
     with pytest.raises(
         ConfigError, match=r"the builder of 'linear' returned a Linear, which is no raylab\.models\.Seg"
     ):

@@ -218,6 +218,7 @@ def test_a_table_that_does_not_do_is_refused(table: pa.Table, message: str) -> N
         (("regions.parquet", "--count", 3, "--labelled", "outside.txt"), f"labelled: {N} is no region of this pool"),
         (("regions.parquet", "--count", 3, "--strategy", "entropy+spacial"), "did you mean 'entropy+spatial'"),
         (("regions.parquet", "--count", 3, "--strategy", "entropy,tau"), "not of the form field=value"),
+        (("regions.parquet", "--count", 3, "--strategy", "core-set,pca=8"), "strategy: pca=8 has no effect here"),
         (("regions.parquet", "--count", -1), "count: -1"),
         (("regions.parquet", "--count", N + 1), f"count: {N + 1}"),
         (("regions.parquet", "--count", 3, "--seed", -1), "seed: -1"),
