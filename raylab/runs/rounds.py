@@ -48,6 +48,17 @@ def checkpoints_name(member: int) -> str:
     return f"training-{member}"
 
 
+def second_name(name: str) -> str:
+    """File that takes the place of one that is committed, when its step is done again.
+
+    Example:
+        >>> second_name("regions.parquet")
+        'regions-2.parquet'
+    """
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}-2{dot}{ending}"
+
+
 def step_of_model(member: int) -> str:
     """The step that commits it."""
     return "train" if member == 0 else f"member-{member}"
@@ -109,7 +120,7 @@ class RoundStore:
         tables: dict[str, pa.Table] | None = None,
         adopt: tuple[str, ...] = (),
     ) -> None:
-        """Write a step's files, then its manifest.
+        """Write a step's files, then its manifest; until then what was committed before stays as it was.
 
         Args:
             step: one of `STEPS`, or the training of a further member of an ensemble.
@@ -121,12 +132,22 @@ class RoundStore:
             StoreError: a file cannot be written or is missing, or a number of the record is not finite.
         """
         path = self.path(f"{step}.json")
-        # A step that is done again is not done until it is whole again.
-        self.store.delete(path)
-        for name, table in (tables or {}).items():
+        before = self._committed_names(step)
+        # Beside the tables of a step that is done again, which a reader or the next attempt may still need.
+        written = {second_name(name) if name in before else name: table for name, table in (tables or {}).items()}
+        for name, table in written.items():
             self.store.write_table(self.path(name), table)
-        files = {name: self._describe(name) for name in (*(tables or {}), *adopt)}
+        files = {name: self._describe(name) for name in (*written, *adopt)}
         write_manifest(self.store, Manifest(path=path, record=record, files=files, previous=self._previous(step)))
+        for name in before - files.keys():
+            self.store.delete(self.path(name))
+
+    def _committed_names(self, step: str) -> set[str]:
+        """Files that the step's manifest names; none where that is missing or damaged."""
+        try:
+            return set(self.manifest(step).files)
+        except (MissingError, DamagedError):
+            return set()
 
     def _describe(self, name: str) -> FileEntry:
         path = self.path(name)
@@ -147,11 +168,12 @@ class RoundStore:
         Raises:
             StoreError: the step is not done, is damaged, or its manifest names no such file.
         """
-        entry = self.manifest(step).files.get(name)
-        if entry is None:
+        files = self.manifest(step).files
+        found = next((one for one in (name, second_name(name)) if one in files), None)
+        if found is None:
             uri = self.store.uri_of(self.path(f"{step}.json"))
             raise StoreError(f"{uri} names no file {name}; {REPAIR}")
-        return Committed(self.path(name), entry.sha256)
+        return Committed(self.path(found), files[found].sha256)
 
     def models(self, members: int) -> list[Committed]:
         """The models of the round's ensemble; raises as `committed`."""
@@ -166,6 +188,10 @@ class RoundStore:
         path, sha256 = self.committed(step, name)
         try:
             return self.store.read_table(path, sha256)
+        except MissingError:
+            if (now := self.committed(step, name)).path == path:
+                raise
+            return self.store.read_table(*now)  # the step was done again in between
         except DamagedError as error:
             raise _with_way_out(error) from None
 

@@ -11,7 +11,7 @@ from raylab.errors import DamagedError, MissingError, StoreError
 from raylab.files import Folder
 from raylab.regions.superpixels import MANIFEST, superpixels_folder
 from raylab.runs.identity import ResolvedRun
-from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, REGIONS, RoundStore, RunStore
+from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, REGIONS, RoundStore, RunStore, second_name
 from raylab.runs.studies import ResolvedStudy, stored_study, study_path
 from raylab.sealed import read_sealed, unseal_bytes
 
@@ -259,7 +259,8 @@ class _Checker:
 
     def _aside(self, place: RoundStore, step: str) -> None:
         """What a repair moves of a step: its manifest first, so that the step is undone whatever happens then."""
-        names = {f"{step}.json", _FILES.get(step, f"{step.replace('member', 'model')}.safetensors")}
+        file = _FILES.get(step, f"{step.replace('member', 'model')}.safetensors")
+        names = {f"{step}.json", file, second_name(file)}
         there = [name for name in self.store.list(place.prefix) if name in names]
         self.found.aside += sorted((place.path(name) for name in there), key=lambda path: not path.endswith(".json"))
         if step != "score":

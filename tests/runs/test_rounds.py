@@ -164,17 +164,38 @@ def test_a_table_that_changed_by_a_bit_is_not_read(store):
         round_store.ledger()
 
 
-def test_a_step_done_again_is_not_done_while_it_is_written(store, monkeypatch):
+def test_a_step_done_again_stays_readable_until_it_is_committed(store, monkeypatch):
     round_store = RoundStore(store, "r")
     round_store.commit("score", {"maps": ["entropy"]}, {"regions.parquet": picks(1, [5])})
 
-    def killed(self, path, table):
+    def killed(store, manifest):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Folder, "write_table", killed)
-    with pytest.raises(KeyboardInterrupt):
-        round_store.commit("score", {"maps": ["bald", "entropy"]}, {"regions.parquet": picks(1, [5])})
-    assert round_store.record("score") is None
+    with monkeypatch.context() as patch:
+        patch.setattr("raylab.runs.rounds.write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            round_store.commit("score", {"maps": ["bald", "entropy"]}, {"regions.parquet": picks(1, [5, 4])})
+    assert round_store.record("score") == {"maps": ["entropy"]}
+    assert round_store.regions() == picks(1, [5])
+    for ids in ([5, 4], [3], [2, 1]):
+        round_store.commit("score", {"maps": ["bald", "entropy"]}, {"regions.parquet": picks(1, ids)})
+        assert round_store.record("score") == {"maps": ["bald", "entropy"]}
+        assert round_store.regions() == picks(1, ids)
+        assert len([name for name in store.list("r") if name.startswith("regions")]) == 1
+
+
+def test_a_table_that_is_replaced_while_it_is_read_is_read_anew(store, monkeypatch):
+    round_store = RoundStore(store, "r")
+    round_store.commit("score", {}, {"regions.parquet": picks(1, [5])})
+    read = Folder.read_table
+
+    def replaced(self, path, sha256=None):
+        monkeypatch.setattr(Folder, "read_table", read)
+        round_store.commit("score", {}, {"regions.parquet": picks(1, [4])})
+        return read(self, path, sha256)
+
+    monkeypatch.setattr(Folder, "read_table", replaced)
+    assert round_store.regions() == picks(1, [4])
 
 
 def test_round_0_is_shared_by_strategies_and_by_nothing_else(store):
