@@ -44,6 +44,7 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
     address = os.environ.get(VARIABLE, "")
     started_here = address in ("", "local")
+    before = _own_sessions()
     try:
         if started_here:
             _start()
@@ -53,7 +54,7 @@ def ray_session() -> Iterator[None]:
     finally:
         ray.shutdown()
         if started_here:
-            _remove_sessions()
+            _remove(_own_sessions() - before)
 
 
 def _start() -> None:
@@ -134,12 +135,16 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
 
 
-def _remove_sessions() -> None:
-    """Remove what Ray kept for this process, and its link to the latest session if that is what it leads to."""
-    folder = Path(get_default_ray_temp_dir())
-    for session in folder.glob(f"session_*_{os.getpid()}"):  # a session is named by the process that began it
+def _own_sessions() -> set[Path]:
+    """Folders of the Ray sessions that this process began; each is named by the process that began it."""
+    return set(Path(get_default_ray_temp_dir()).glob(f"session_*_{os.getpid()}"))
+
+
+def _remove(sessions: set[Path]) -> None:
+    """Remove what Ray kept of some sessions, and its link to the latest one if that is among them."""
+    for session in sessions:
         shutil.rmtree(session, ignore_errors=True)
         with suppress(OSError):
-            latest = folder / "session_latest"
+            latest = session.parent / "session_latest"
             if os.readlink(latest) == str(session):
                 latest.unlink()

@@ -83,17 +83,21 @@ def test_a_folder_too_long_for_sockets(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("unstarted")
-def test_what_ray_says_when_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ray_says_when_it_does_not_start(monkeypatch: pytest.MonkeyPatch, short_folder: Path) -> None:
+    earlier = short_folder / "ray" / f"session_2020-01-01_00-00-00_000000_{os.getpid()}"  # this process's, and in use
+    earlier.mkdir(parents=True)
+
     def fails(**options: object) -> None:
         raise Exception("\nThe current node timed out during startup.\nThis could happen because ...")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    monkeypatch.setenv("RAY_TMPDIR", str(short_folder))
     monkeypatch.setattr("ray.init", fails)
     with pytest.raises(ClusterError) as caught, ray_session():
         pytest.fail("Ray did not start")
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith("Ray cannot start: The current node timed out during startup; ")
+    assert earlier.exists()
 
 
 def test_what_listens_there_is_not_ray() -> None:

@@ -83,7 +83,7 @@ def test_a_damaged_study_holds_back_no_other(store: Folder, database: str, capsy
     with pytest.raises(SystemExit):
         main(["sync", "--storage", store.uri, "--experiment", EXPERIMENT])
     captured = capsys.readouterr()
-    assert "ledger.parquet is not the file that was committed" in captured.err
+    assert "ledger.parquet is damaged (it is missing)" in captured.err
     assert "whole: 1 runs" in captured.out
     assert runs_of(database)[resolved_runs(config)[0].label].info.status == "FINISHED"
 
