@@ -57,7 +57,7 @@ def test_a_damaged_run_is_said_once_and_by_name(store: Folder, database: str) ->
         one.sync(store, SMALL.name, runs)
         assert not one.flush()
     assert sum("all else of small was sent" in line for line in lines) == 1
-    assert "ledger.parquet is not the file that was committed" in lines[0]
+    assert "ledger.parquet is damaged (it is missing)" in lines[0]
     assert runs_of(database)[runs[1].label].info.status == "FINISHED"
 
 
