@@ -12,7 +12,7 @@ import pytest
 
 from raylab.files import Folder
 from raylab.tracking import catch_up
-from tests.configs import resolved_runs
+from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, runs_of
 from tests.tracking.server import MlflowServer
@@ -25,7 +25,7 @@ _WITHOUT_ACCOUNTS = "/ajax-api/2.0/mlflow/users/current"
 def server(browser: Any, tmp_path: Path) -> Iterator[MlflowServer]:
     """Of a database that holds a study, as raylab wrote it; after `browser`, so that a skip costs nothing."""
     store = Folder(str(tmp_path))
-    catch_up(store, [write_study(store)], f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
+    catch_up(store, [resolved_study(write_study(store))], f"sqlite:///{tmp_path}/mlflow.db", EXPERIMENT)
     server = MlflowServer(tmp_path, tmp_path / "mlflow.db")
     try:
         server.start()
