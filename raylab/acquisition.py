@@ -98,6 +98,29 @@ class Acquisition:
                 stacklevel=4,  # past pydantic's frames, to where the acquisition is made
             )
 
+    def effective(self, region_size: int) -> Acquisition:
+        """The same selection, with the default in every field that it does not use.
+
+        Args:
+            region_size: N, which `tau` is where it is None.
+
+        >>> Acquisition(uncertainty=1, tau=64, p=2).effective(32) == Acquisition(uncertainty=1)
+        True
+        """
+        unused: list[str] = []
+        if self.random == 1:
+            unused += ["uncertainty", "feature", "spatial", "set_function"]
+        if not self.needs_uncertainty:
+            unused += ["map", "class_balanced"]
+        if not self.needs_spatial:
+            unused += ["distance", "p"]
+        if not self.needs_spatial or self.distance == "linear":
+            unused += ["tau", "a", "b", "c"]
+        if self.tau == region_size:
+            unused.append("tau")
+        defaults: dict[str, Any] = {field.name: field.default for field in fields(self)}
+        return replace(self, **{name: defaults[name] for name in unused})
+
     def changes(self, base: Acquisition | None = None) -> dict[str, Any]:
         """The fields that differ from those of another acquisition; when None, from the defaults."""
         before = {f.name: f.default if base is None else getattr(base, f.name) for f in fields(self)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from raylab.acquisition import Acquisition
 from raylab.config.names import Name
 from raylab.config.sections import (
@@ -45,13 +43,12 @@ class RunConfig(Extensible):
     """MLflow experiment; when not given, MLFLOW_EXPERIMENT_NAME, else `raylab`."""
 
     def acquisition(self) -> Acquisition:
-        """The strategy's numbers today; `tau` is None where it is N, however that was written.
+        """The strategy's numbers today, those it does not use as by default; `tau` is None where it is N.
 
         Raises:
             ConfigError: the strategy is unknown or has a value that cannot work.
         """
-        row = self.strategy.acquisition()
-        return replace(row, tau=None) if row.tau == self.regions.size else row
+        return self.strategy.acquisition().effective(self.regions.size)
 
     @property
     def pca(self) -> int:

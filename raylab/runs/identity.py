@@ -58,7 +58,8 @@ class ResolvedRun:
         config: of the run.
         acquisition: the strategy's numbers.
         inputs: what it reads.
-        label: name of its folder and in MLflow, e.g. `entropy+spatial-N32-seed0-1f2e3d4c5b6a`.
+        label: its name for people, in MLflow and of a new folder, e.g. `entropy+spatial-N32-seed0-1f2e3d4c5b6a`; what
+            lies on disk is found by the identity at its end.
         round0_identity: 12 hexadecimal digits over what decides round 0, which all strategies of a (data, N, seed)
             share.
         pretrained_folder: where the model lies that every round starts from; None where there is no pre-training.
@@ -113,7 +114,7 @@ def supervised_folder(run: ResolvedRun, iterations: int | None) -> str:
         run: whose data, model, training and seed it has.
         iterations: optimiser steps; None are those of a round.
     """
-    key = _hash_facts("supervised", supervised_facts(facts_of(run)), run.config)
+    key = _hash_facts("supervised", supervised_facts(facts_of(run), iterations), run.config)
     return f"supervised/{key}-{iterations or 'as-round'}"
 
 
@@ -133,6 +134,12 @@ def run_facts(config: RunConfig, acquisition: Acquisition, inputs: Inputs) -> di
     facts = _settings(config)
     if config.regions.shape == "grid":
         facts["regions"].pop("compactness")
+    if config.training.iterations is not None:
+        facts["training"].pop("epochs")
+    if not config.model.dropout:
+        facts["scoring"].pop("passes")
+    # A strategy may have a PCA of its own.
+    facts["scoring"].pop("pca")
     facts["pca"] = config.pca
     facts["acquisition"] = _numbers(asdict(acquisition))
     facts["data_fingerprint"] = inputs.data
@@ -157,11 +164,12 @@ def pretraining_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**shared, "training": _without(facts["training"], "iterations", "epochs", "ensemble"), **_norms(facts)}
 
 
-def supervised_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a training on all masks, but for its iterations."""
+def supervised_facts(facts: Mapping[str, Any], iterations: int | None) -> dict[str, Any]:
+    """What decides a training on all masks, but for iterations of its own; None are those of a round."""
+    unused = ("ensemble",) if iterations is None else ("ensemble", "iterations", "epochs")
     keys = ("data_fingerprint", "pretraining", "weights", "model", "seed")
     shared = {key: facts[key] for key in keys if key in facts}
-    return {**shared, "training": _without(facts["training"], "ensemble"), **_norms(facts)}
+    return {**shared, "training": _without(facts["training"], *unused), **_norms(facts)}
 
 
 def default_facts(config: RunConfig) -> dict[str, Any]:

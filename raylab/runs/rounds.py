@@ -215,7 +215,7 @@ class RunStore:
         self.store = store
         self.run = run
         self.config = run.config
-        self.folder = f"runs/{run.label}"
+        self.folder = _run_folder(store, run)
 
     def round(self, index: int) -> RoundStore:
         """The files of round `index`."""
@@ -229,9 +229,9 @@ class RunStore:
         )
 
     def scores(self, index: int) -> RoundStore:
-        """Where the region table of round `index` lies; that of the shared round 0 is another for another PCA."""
+        """Where the region table of round `index` lies; the shared round 0 has one for every PCA."""
         round_store = self.round(index)
-        if index == 0 and self.config.pca != self.config.scoring.pca:
+        if index == 0:
             return RoundStore(self.store, round_store.path(f"pca-{self.config.pca}"), (round_store.path("train.json"),))
         return round_store
 
@@ -304,6 +304,14 @@ class RunStore:
         """How many rounds have a trained and evaluated model."""
         total = len(self.config.budget.rounds) + 1
         return next((i for i in range(total) if self.round(i).record("train") is None), total)
+
+
+def _run_folder(store: Folder, run: ResolvedRun) -> str:
+    """Where a run lies: by its identity, because a label changes with the table of strategies and with the writing."""
+    if store.is_file(f"runs/{run.label}/run.json"):
+        return f"runs/{run.label}"
+    found = (name for name in store.list("runs") if name.rpartition("-")[2] == run.identity)
+    return f"runs/{next(found, run.label)}"
 
 
 def same_or_new(store: Folder, path: str, now: dict[str, Any], defaults: dict[str, Any]) -> None:

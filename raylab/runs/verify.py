@@ -113,7 +113,7 @@ class _Checker:
         self.found.files += 1  # the study's own
         whole = self._shared(self.study.runs)
         for run in self._runs():
-            self._run(run, whole.get(run.label, ""))
+            self._run(run, whole.get(run.identity, ""))
         if self.study.config.supervised:
             folder = self.study.supervised_folder
             self._identity(f"{folder}/{IDENTITY}")
@@ -124,16 +124,18 @@ class _Checker:
 
     def _runs(self) -> list[ResolvedRun]:
         """The study's runs, and those of other studies that share a round 0 or a pre-training with them."""
-        runs = {run.label: run for run in self.study.runs}
+        runs = {run.identity: run for run in self.study.runs}
         shared = {run.round0_identity for run in self.study.runs}
         for other in self.store.list("studies"):
             with suppress(StoreError):  # it is verified by its own name
                 more = stored_study(self.store, other).runs
-                runs |= {run.label: run for run in more if run.label not in runs and run.round0_identity in shared}
+                runs |= {
+                    run.identity: run for run in more if run.identity not in runs and run.round0_identity in shared
+                }
         return list(runs.values())
 
     def _shared(self, runs: Sequence[ResolvedRun]) -> dict[str, str]:
-        """Why runs have to begin anew, by their label: pre-trained model and superpixels decide every step."""
+        """Why runs have to begin anew, by their identity: pre-trained model and superpixels decide every step."""
         why: dict[str, str] = {}
         for run in runs:
             if (folder := run.pretrained_folder) is not None:
@@ -141,9 +143,9 @@ class _Checker:
                 alone = RoundStore(self.store, folder)
                 if self._step(alone, "train"):
                     self._aside(alone, "train")
-                    why[run.label] = "the pre-trained model that it starts from"
+                    why[run.identity] = "the pre-trained model that it starts from"
             if run.config.regions.shape == "superpixels" and self._superpixels(run):
-                why[run.label] = "the superpixels that its regions are"
+                why[run.identity] = "the superpixels that its regions are"
         return why
 
     def _superpixels(self, run: ResolvedRun) -> bool:

@@ -17,7 +17,7 @@ class Grid:
         studies: with their runs.
 
     Attributes:
-        runs: by label.
+        runs: by identity.
         pretrainings: a run that starts from each pre-trained model, by the model's folder.
         firsts: a run of each shared round 0, by the task that computes it.
         supervised: a study of each training on all masks, by its folder.
@@ -25,7 +25,7 @@ class Grid:
     """
 
     def __init__(self, studies: Sequence[ResolvedStudy]) -> None:
-        self.runs = {run.label: run for study in studies for run in study.runs}
+        self.runs = {run.identity: run for study in studies for run in study.runs}
         starts = [*self.runs.values(), *(study.shared for study in studies if study.config.supervised)]
         self.pretrainings = {run.pretrained_folder: run for run in starts if run.pretrained_folder is not None}
         self.firsts: dict[str, ResolvedRun] = {}
@@ -43,7 +43,7 @@ class Grid:
         firsts = [task for task, run in self.firsts.items() if able(run)]
         bounds = [folder for folder, study in self.supervised.items() if able(study.shared)]
         lost = {run.round0_identity for task, run in self.firsts.items() if task in failed}
-        last = [label for label, run in self.runs.items() if able(run) and run.round0_identity not in lost]
+        last = [identity for identity, run in self.runs.items() if able(run) and run.round0_identity not in lost]
         return [list(self.pretrainings), firsts, [*bounds, *last]]
 
     def name_of(self, task: str) -> str:

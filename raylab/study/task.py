@@ -82,12 +82,14 @@ class Tasks:
 
     def _supervised(self, folder: str, progress: Progress) -> None:
         study = self.grid.supervised[folder]
-        run = study.shared
-        same_or_new(self.store, f"{folder}/{IDENTITY}", supervised_facts(facts_of(run)), default_facts(run.config))
+        run, iterations = study.shared, study.config.supervised_iterations
+        same_or_new(
+            self.store, f"{folder}/{IDENTITY}", supervised_facts(facts_of(run), iterations), default_facts(run.config)
+        )
         dataset = open_dataset(run.config.data)
         regions = pool_regions(run, dataset, self.store, progress)
         start, start_sha256 = pretrained_model(run, self.store), RunStore(self.store, run).start_sha256()
-        job = training_job(run.config, regions, len(dataset.classes), None, study.config.supervised_iterations, start)
+        job = training_job(run.config, regions, len(dataset.classes), None, iterations, start)
         everything = labelled_share(regions, np.arange(regions.n_regions))
         self._train_alone(folder, run, job, progress, start_sha256, everything)
 

@@ -78,7 +78,7 @@ class MlflowUploader:
             reason: becomes the tag `raylab.failure`.
         """
         with self._turn:
-            self._failures[run.label] = reason
+            self._failures[run.identity] = reason
 
     def log_report(self, store: Folder, study_name: str) -> None:
         """Attach the study's report to the parent run, and `flush`.
@@ -143,7 +143,7 @@ class MlflowUploader:
         for place, name in enumerate(self._sending):
             with self._turn:
                 store, runs = self._studies[name]
-                failures = {run.label: self._failures[run.label] for run in runs if run.label in self._failures}
+                failures = {run.label: self._failures[run.identity] for run in runs if run.identity in self._failures}
                 report = name in self._reports
             try:
                 self._sync.send(store, name, runs, failures, report)

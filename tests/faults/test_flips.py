@@ -33,10 +33,10 @@ FLIPS = int(os.environ.get("RAYLAB_FLIPS", "20"))
 """Of each kind of file; RAYLAB_FLIPS=100 takes two minutes."""
 KINDS = {
     "ledger": "runs/*/round-01/ledger.parquet",
-    "region table": "round0/*/regions.parquet",
+    "region table": "round0/*/pca-*/regions.parquet",
     "select.json": "runs/*/round-01/select.json",
     "train.json": "round0/*/train.json",
-    "score.json": "round0/*/score.json",
+    "score.json": "round0/*/pca-*/score.json",
     "run.json": "runs/*/run.json",
     "identity.json": "round0/*/identity.json",
     "study.json": "studies/flips/study.json",

@@ -72,7 +72,6 @@ OTHER = {
     "training.channels_last": False,
     "training.ensemble": 3,
     "pretraining.iterations": 100,
-    "scoring.passes": 5,
     "scoring.pca": 64,
     "scoring.batch_size": 8,
     "budget.unit": "pixels",
@@ -289,7 +288,7 @@ def test_content_decides_not_where_it_lies() -> None:
 def test_every_field_is_known_to_decide_the_result_or_not_to() -> None:
     # What decides only under another field's value is looked at below.
     sometimes = {f"pretraining.{name}" for name in fields_of(RunConfig) if name.startswith("data.")}
-    assert fields_of(RunConfig) == set(SAME) | set(OTHER) | sometimes | {"regions.compactness"}
+    assert fields_of(RunConfig) == set(SAME) | set(OTHER) | sometimes | {"regions.compactness", "scoring.passes"}
 
 
 @pytest.mark.parametrize("path", SAME)
@@ -304,7 +303,7 @@ def test_identity_does_not_change_with_where_and_how(path: str) -> None:
 def test_identity_changes_with_what_decides_the_result(path: str) -> None:
     changed = resolve(change(RunConfig(), path, OTHER[path]), INPUTS)
     assert changed.identity != run_of().identity
-    shares = path.startswith("strategy") or path == "budget.rounds"
+    shares = path.startswith("strategy") or path in ("budget.rounds", "scoring.pca")
     assert (changed.round0_identity == run_of().round0_identity) == shares
 
 
@@ -313,6 +312,33 @@ def test_compactness_decides_where_there_are_superpixels() -> None:
     for config, decides in ((grid, False), (cut, True)):
         changed = change(config, "regions.compactness", 1.0)
         assert (resolve(changed, INPUTS).identity != resolve(config, INPUTS).identity) == decides
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"strategy": "entropy"}, {"strategy": "entropy,tau=64,p=2,distance=linear,b=1"}),
+        ({"strategy": "entropy+spatial-linear"}, {"strategy": "entropy+spatial-linear,tau=64,a=2"}),
+        ({"strategy": "random"}, {"strategy": "random,uncertainty=1,map=margin,class_balanced=true"}),
+        ({"strategy": "core-set"}, {"strategy": "core-set,map=margin,tau=64"}),
+        ({"scoring": {"passes": 5}}, {}),
+        ({"training": {"iterations": 5, "epochs": 50}}, {"training": {"iterations": 5}}),
+        ({"scoring": {"pca": 64}}, {"strategy": "entropy+spatial,pca=64"}),
+    ],
+)
+def test_what_a_run_does_not_use_is_no_part_of_it(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = run_of(**one), run_of(**other)
+    assert (first.identity, first.round0_identity) == (second.identity, second.round0_identity)
+
+
+def test_passes_decide_where_there_is_dropout() -> None:
+    assert run_of(model={"dropout": 0.1}, scoring={"passes": 5}).identity != run_of(model={"dropout": 0.1}).identity
+
+
+def test_epochs_do_not_decide_a_training_on_all_masks_with_iterations() -> None:
+    runs = [run_of(training={"epochs": epochs}) for epochs in (50, 100)]
+    assert len({supervised_folder(run, 30_000) for run in runs}) == 1
+    assert len({supervised_folder(run, None) for run in runs}) == 2
 
 
 def test_the_pretrained_model_is_shared_by_whatever_trains_alike() -> None:

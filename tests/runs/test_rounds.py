@@ -310,3 +310,12 @@ def test_done_rounds_counts_whole_rounds(store):
 )
 def test_first_difference(then, now, expected):
     assert first_difference(then, now) == expected
+
+
+def test_a_run_is_found_by_its_identity_under_whatever_label(store):
+    one, other = resolved(tiny_run(strategy="entropy+spatial")), resolved(tiny_run(strategy="entropy+spatial,tau=16"))
+    assert one.label != other.label
+    RunStore(store, one).open()
+    assert RunStore(store, other).folder == RunStore(store, one).folder == f"runs/{one.label}"
+    RunStore(store, other).open()
+    assert store.list("runs") == [one.label]

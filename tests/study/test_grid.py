@@ -29,7 +29,16 @@ def test_what_a_failure_makes_impossible_is_not_begun() -> None:
     assert grid.phases({starts[0]})[1:] == [[], []]
     left = grid.phases({firsts[0]})[2]
     assert len(left) == 1 + 2
-    assert all("seed1" in task for task in left[1:])
+    assert all(grid.runs[task].config.seed == 1 for task in left[1:])
+
+
+def test_one_computation_under_two_labels_is_one_task() -> None:
+    studies = [
+        StudyConfig(run=tiny_run(), strategies=(text,)) for text in ("entropy+spatial", "entropy+spatial,tau=16")
+    ]
+    first, second = (resolved_study(study) for study in studies)
+    assert first.runs[0].label != second.runs[0].label
+    assert len(Grid([first, second]).runs) == 1
 
 
 def test_every_task_has_a_name_for_a_person() -> None:
