@@ -48,7 +48,7 @@ def test_every_round_of_every_run_is_committed(finished: Finished) -> None:
 
 def test_round_0_is_trained_once_for_all_strategies(finished: Finished) -> None:
     assert len(finished.store.list("round0")) == 1
-    score = RunStore(finished.store, resolved_runs(finished.config)[0]).round(0).record("score")
+    score = RunStore(finished.store, resolved_runs(finished.config)[0]).scores(0).record("score")
     assert score is not None
     assert score["features"]
 
