@@ -45,7 +45,7 @@ def test_curves_are_mean_and_spread_over_seeds(store: Folder) -> None:
 
 def test_scores_of_the_shared_round_count_only_for_strategies_that_use_them(store: Folder) -> None:
     runs = {run.config.strategy.label: run for run in read_study(store, "small").runs}
-    assert RunStore(store, runs["random"].run).round(0).record("score") is not None
+    assert RunStore(store, runs["random"].run).scores(0).record("score") is not None
     assert "score" not in runs["random"].points[0].seconds
     assert runs["entropy"].points[0].seconds["score"] == 3.0
 
