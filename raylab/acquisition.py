@@ -118,8 +118,9 @@ class Acquisition:
             unused += ["tau", "a", "b", "c"]
         if self.tau == region_size:
             unused.append("tau")
-        defaults: dict[str, Any] = {field.name: field.default for field in fields(self)}
-        return replace(self, **{name: defaults[name] for name in unused})
+        defaults: dict[str, Any] = {field.name: field.default for field in fields(self) if field.name in unused}
+        same = all(getattr(self, name) == value for name, value in defaults.items())
+        return self if same else replace(self, **defaults)  # what is made anew warns anew
 
     def changes(self, base: Acquisition | None = None) -> dict[str, Any]:
         """The fields that differ from those of another acquisition; when None, from the defaults."""
