@@ -325,7 +325,7 @@ def test_a_study_of_a_strategy_and_a_map_from_outside(write: Any, ray_session: A
     np.testing.assert_array_equal(halves, halves.round())
     assert replay_runs(store, [one], None, lambda _: None, known_regions)
     titles = " ".join(file.name for file in (tmp_path / "plugin").iterdir())
-    for worker in ("ImplicitFunc.train", "RayTrainWorker", "Map(_Reader)", "MapWorker", "SelectorActor"):
+    for worker in ("ImplicitFunc.train", "RayTrainWorker", "Map(PoolReader)", "MapWorker", "SelectorActor"):
         assert worker in titles, f"{worker} did not load the plugin: {titles}"
 
 

@@ -12,30 +12,13 @@ import ray.data
 import torch
 
 from raylab.data import open_dataset
+from raylab.data.reader import PoolReader
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
 from raylab.scoring.predict import ScoringJob, StoredModel, load_predictor, pool_batches
 from raylab.scoring.reduce import reduce_features
 from raylab.training.step import prepare_process
-
-
-class _Reader:
-    """Decodes the images of one batch; opened once in every process that reads."""
-
-    def __init__(self, job: ScoringJob) -> None:
-        self.job = job
-        self.dataset: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"job": self.job, "dataset": None}
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self.dataset is None:
-            load(self.job.plugins)
-            self.dataset = open_dataset(self.job.data)
-        images = [self.dataset.read_image("train", index) for index in row["indices"]]
-        return {"indices": row["indices"], "images": np.stack(images)}
 
 
 class _Scorer:
@@ -93,7 +76,7 @@ def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel],
     context.enable_progress_bars = False
     batches = list(pool_batches(job, open_dataset(job.data)))
     rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
-    read = rows.map(_Reader(job), num_cpus=job.compute.cpus_for_reading)
+    read = rows.map(PoolReader(job.data, job.plugins), num_cpus=job.compute.cpus_for_reading)
     scored = read.map_batches(
         _Scorer,
         fn_constructor_args=(job, store, models, use_gpu),
