@@ -70,8 +70,9 @@ class Acquisition:
     """Distance of two regions of different images (Eq. 6)."""
     p: Annotated[float, Field(allow_inf_nan=True), AfterValidator(_known_norm)] = math.inf
     """Order of the norm that measures the distance of two centres: 1, 2 or inf."""
-    set_function: Literal["max_min", "max_sum"] = "max_min"
-    """`max_min` (Algorithm 1) or `max_sum` (the greedy of Borodin et al.)."""
+    set_function: Literal["max_min", "max_sum", "max_sum_raw"] = "max_min"
+    """`max_min` (Algorithm 1), `max_sum` (the greedy of Borodin et al., the sum of the distances scaled to [0, 1] like
+    every term) or `max_sum_raw` (the same with the sum as it is)."""
     map: Annotated[str, Field(min_length=1)] = "entropy"
     """The per-pixel map that a region's uncertainty is the mean of; selection only sees its numbers."""
     class_balanced: bool = False
@@ -167,8 +168,17 @@ class Acquisition:
 
     @property
     def is_sum(self) -> bool:
-        """Whether the set function is Max-Sum."""
-        return self.set_function == "max_sum"
+        """Whether the set function is a Max-Sum."""
+        return self.set_function != "max_min"
+
+    def summands(self, labelled: int, picks: int) -> int:
+        """What Max-Sum divides its sums by: how many distances they can hold in a round, or 1 where they stay raw.
+
+        Args:
+            labelled: |L_t|.
+            picks: of the round by potential.
+        """
+        return labelled + picks if self.set_function == "max_sum" else 1
 
 
 FIELDS = tuple(f.name for f in fields(Acquisition))

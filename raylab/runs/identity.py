@@ -17,7 +17,7 @@ from typing import Any
 from raylab.acquisition import Acquisition
 from raylab.config import DataConfig, RunConfig
 
-SCHEMA = 1
+SCHEMA = 2
 """Part of every identity. Raise it when a default or the meaning of a field changes: then every run is another one."""
 
 _ELSEWHERE = {"name", "compute", "storage", "tracking", "experiment", "plugins", "data", "strategy", "pretraining"}

@@ -31,11 +31,11 @@ class SpatialState:
 
     Attributes:
         term: (n,) float64 on the device: Max-Min, the least d_s to a labelled region of the same image, at most
-            the distance across images (infinite without one if that bounds nothing); Max-Sum, the sum of d_s to
-            those relative to that distance.
+            the distance across images (infinite without one if that bounds nothing); Max-Sum, the sum of the distances
+            to those relative to that distance, not scaled.
         count: number of labelled regions.
         images: the images they lie in.
-        largest: the largest d_s between two regions of one image, under Max-Sum relative to the one across images.
+        largest: the largest d_s between two regions of one image; under Max-Sum as they are summed.
     """
 
     def __init__(self, xp: ModuleType, regions: Regions, acquisition: Acquisition) -> None:
@@ -123,7 +123,7 @@ def lock_step(xp: ModuleType, potential: Array, state: SpatialState, weight: flo
         xp: array namespace.
         potential: (n,) float64, the modular part of phi; -inf where a region cannot be picked.
         state: the spatial term for the labelled set; it is not changed.
-        weight: lambda_s.
+        weight: lambda_s; under Max-Sum over what the sum is divided by.
         k: number of picks.
         blocks: bounds the temporary arrays of the first step, which meets every region.
 

@@ -12,8 +12,9 @@ from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.selection.arrays import Array, either
 
-SUM_GRID = 2.0**-32
-"""Max-Sum adds multiples of this step, so that its running sums are exact and know no order."""
+SUM_GRID = {"piecewise": 2.0**-32, "linear": 2.0**-20}
+"""Max-Sum adds multiples of these steps, of a, b and c or of a pixel, so that its running sums are exact and know no
+order; they are scaled once they are added up, so that 1/3 + 1/3 is 2/3."""
 _PAIRS = 1 << 17  # looked at in one step
 _SLACK = 1 + 1e-9  # what rounding may hide in a bound
 
@@ -75,7 +76,9 @@ class SpatialDistance:
 
     Attributes:
         p: order of the norm between centres.
+        scale: what distances are divided by: max(b, c), or the largest in pixels (1 where none occurs).
         cross: distance across images, 1 unless b > c (then c / b) or no distance occurs at all (then 0).
+        raw_cross: the same before it is scaled.
         empty: the term over an empty set, its largest value.
         within: no distance within an image exceeds it.
     """
@@ -91,10 +94,11 @@ class SpatialDistance:
             else:
                 self._largest = largest_distance(regions, acquisition.p)
             self.cross = self.empty = self.within = 1.0 if self._largest > 0 else 0.0
+            self.scale, self.raw_cross = self._largest or 1.0, self._largest
         else:
-            scale = max(acquisition.b, acquisition.c)
-            self.cross, self.empty = acquisition.c / scale, 1.0
-            self.within = max(acquisition.a, acquisition.b) / scale
+            self.scale, self.raw_cross = max(acquisition.b, acquisition.c), acquisition.c
+            self.cross, self.empty = acquisition.c / self.scale, 1.0
+            self.within = max(acquisition.a, acquisition.b) / self.scale
 
     def _pixels(self, rows: int, cols: int) -> NDArray[np.float64]:
         """(rows, cols) float64: the distance in pixels of two centres of a grid, by their offset."""
@@ -109,19 +113,30 @@ class SpatialDistance:
 
     def scaled(self, xp: ModuleType, pixels: Array) -> Array:
         """d_s of different regions of one image, float64, given the distances of their centres in pixels."""
+        if self._acquisition.distance == "linear":
+            return pixels / self.scale
+        return self._piecewise(xp, pixels, self.scale)
+
+    def _piecewise(self, xp: ModuleType, pixels: Array, scale: float) -> Array:
         q = self._acquisition
-        if q.distance == "linear":
-            return pixels / self._largest if self._largest > 0 else pixels
-        tau, scale = self._region_size if q.tau is None else q.tau, max(q.b, q.c)
+        tau = self._region_size if q.tau is None else q.tau
         return either(xp, pixels <= tau, q.a / scale, q.b / scale)
 
-    def relative(self, xp: ModuleType, scaled: Array) -> Array:
-        """d_s relative to the distance across images, on Max-Sum's exact grid.
+    def relative(self, xp: ModuleType, pixels: Array, same: tuple[Array, Array]) -> Array:
+        """The distance of regions of one image relative to the one across images, not scaled, on Max-Sum's exact grid.
 
-        A running sum of these stays small and exact, whatever the size of S; the sum proper is this one plus
-        |S| times `cross`.
+        A running sum of these stays small and exact, whatever the size of S; d_s summed over S is this sum plus
+        |S| times `raw_cross`, divided by `scale`.
+
+        Args:
+            xp: array namespace.
+            pixels: distances of centres.
+            same: index of the entries that are of a region and itself.
         """
-        return xp.rint((scaled - self.cross) / SUM_GRID) * SUM_GRID
+        linear, step = self._acquisition.distance == "linear", SUM_GRID[self._acquisition.distance]
+        raw = pixels if linear else self._piecewise(xp, pixels, 1.0)
+        raw[same] = 0.0
+        return xp.rint((raw - self.raw_cross) / step) * step
 
     def table(self, rows: int, cols: int) -> NDArray[np.float64]:
         """d_s within an image of a grid, by offset.
@@ -139,4 +154,4 @@ class SpatialDistance:
 
     def sum_table(self, rows: int, cols: int) -> NDArray[np.float64]:
         """The `table`, `relative`."""
-        return np.asarray(self.relative(np, self.table(rows, cols)))
+        return np.asarray(self.relative(np, self._pixels(rows, cols), (np.array([0]), np.array([0]))))

@@ -131,7 +131,7 @@ class ScatteredBlock(ImageBlock):
         is_sum: bool,
     ) -> None:
         self.first, self._last, self.regions = xp.asarray(first), xp.asarray(count - 1), int(count.max())
-        self.largest = distance.within - (distance.cross if is_sum else 0.0)
+        self.largest = distance.scale * distance.within - distance.raw_cross if is_sum else distance.within
         self._xp, self._y, self._x, self._distance, self._is_sum = xp, y, x, distance, is_sum
 
     def _index(self, images: Array | slice) -> Array:
@@ -147,9 +147,12 @@ class ScatteredBlock(ImageBlock):
         xp, index = self._xp, self._index(images)
         here = self.first[images] + local
         dy, dx = (xp.abs(centre[index] - centre[here][:, None]) for centre in (self._y, self._x))
-        d = self._distance.scaled(xp, lp_norm(xp, dy, dx, self._distance.p))
-        d[xp.arange(len(local)), local] = 0.0  # whoever else may share its centre
-        return self._distance.relative(xp, d) if self._is_sum else d
+        pixels, same = lp_norm(xp, dy, dx, self._distance.p), (xp.arange(len(local)), local)
+        if self._is_sum:
+            return self._distance.relative(xp, pixels, same)
+        d = self._distance.scaled(xp, pixels)
+        d[same] = 0.0  # whoever else may share its centre
+        return d
 
     def view(self, values: Array, images: Array | slice, pad: float = 0.0) -> Array:
         """(images, regions), a copy."""

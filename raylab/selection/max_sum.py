@@ -29,16 +29,16 @@ class MaxSum:
     """One round's Max-Sum objective and its state.
 
     phi(x) = (potential(x) + weight F(x)) + spatial_weight R(x), with F the sum of the scaled and rounded feature
-    distances to the set and R that of the spatial ones relative to the distance across images.
+    distances to the set and R that of the spatial ones relative to the distance across images, before they are scaled.
 
     Args:
         features: of the pool.
         centres: the set, not empty, with room for the picks.
         potential: (n,) float64, half the modular part, -inf where a region cannot be picked; it is used up.
-        weight: lambda_f.
+        weight: lambda_f, over what the sum is divided by.
         s2: squared scale s, on the features' grid.
         spatial: the spatial sums for the set, which grow with the picks; None without.
-        spatial_weight: lambda_s.
+        spatial_weight: lambda_s, over what the sum is divided by.
     """
 
     def __init__(

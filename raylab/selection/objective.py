@@ -3,10 +3,11 @@
 The potential of a region x, given the set S = L_t + B_t of regions labelled or picked so far, is
 
     Max-Min   phi(x) = lambda_u u(x) + min_{y in S} [lambda_f d_f(x, y) + lambda_s d_s(x, y)]
-    Max-Sum   phi(x) = lambda_u u(x) / 2 + sum_{y in S} [lambda_f d_f(x, y) + lambda_s d_s(x, y)]
+    Max-Sum   phi(x) = lambda_u u(x) / 2 + sum_{y in S} [lambda_f d_f(x, y) + lambda_s d_s(x, y)] / M
 
-in float64, in exactly this order of operations, so that every optimiser, namespace and machine gives the same
-picks. Over an empty S the minimum is the largest value of each weighted term, the sum is 0.
+with M = |L_t| + K, the largest number of distances that a round can add up (1 for the raw sum), in float64, in exactly
+this order of operations, so that every optimiser, namespace and machine gives the same picks. Over an empty S the
+minimum is the largest value of each weighted term, the sum is 0.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Selection:
 
     The terms are scaled and unweighted, those at the time of the pick, and 0 where the strategy does not use
     them. Under Max-Min with both distances they are those of the pair that attains the minimum, so that
-    phi = lambda_u uncertainty + lambda_f feature + lambda_s spatial; under Max-Sum they are the sums over S and
-    the uncertainty counts half. Regions drawn at random have phi = feature = spatial = 0.
+    phi = lambda_u uncertainty + lambda_f feature + lambda_s spatial; under Max-Sum they are the sums over S, divided
+    by M, and the uncertainty counts half. Regions drawn at random have phi = feature = spatial = 0.
 
     Attributes:
         region_id: (k,) int64.

@@ -70,7 +70,7 @@ def algorithm_1(
         if q.class_balanced:
             u = u * class_weights(np.asarray(predicted_class))
     distances = Distances(regions, q, np.asarray(features) if q.needs_features else None)
-    objective = MaxSum(q, u, distances) if q.is_sum else MaxMin(q, u, distances)
+    objective = MaxSum(q, u, distances, len(members) + k - random) if q.is_sum else MaxMin(q, u, distances)
     objective.begin(members, free)
     picks, potentials = list[int](), list[float]()
     for _ in range(k - random):
@@ -109,7 +109,8 @@ class Distances:
     """The distances of all regions to one: d_f by features, d_s by location.
 
     Attributes:
-        elsewhere: d_s of regions of different images.
+        elsewhere: the spatial distance of regions of different images, before it is scaled.
+        scale: what spatial distances are divided by.
         largest: d_s over an empty set: its largest value.
     """
 
@@ -120,11 +121,11 @@ class Distances:
         self.y, self.x = regions.centres(np.arange(self.n)).T
         q = self.q
         if q.distance == "linear":
-            self._longest = max((float(self.within(y).max()) for y in range(self.n)), default=0.0)
-            self.elsewhere = self.largest = 1.0 if self._longest > 0 else 0.0
+            self.elsewhere = max((float(self.within(y).max()) for y in range(self.n)), default=0.0)
+            self.scale, self.largest = self.elsewhere or 1.0, 1.0 if self.elsewhere > 0 else 0.0
         else:
             self._tau = regions.region_size if q.tau is None else q.tau
-            self.elsewhere, self.largest = q.c / max(q.b, q.c), 1.0
+            self.elsewhere, self.scale, self.largest = q.c, max(q.b, q.c), 1.0
 
     def within(self, y: int) -> Floats:
         """(n,) the L_p distance of the centres in pixels, 0 for regions of other images than y's."""
@@ -133,13 +134,16 @@ class Distances:
         return np.where(self.image == self.image[y], norm, 0.0)
 
     def spatial(self, y: int) -> Floats:
-        """(n,) d_s(x, y), scaled: Eq. 5 where the distance is linear, else Eq. 6."""
+        """(n,) d_s(x, y), in [0, 1]."""
+        return self.unscaled(y) / self.scale
+
+    def unscaled(self, y: int) -> Floats:
+        """(n,) the same before it is scaled: Eq. 5 where the distance is linear, else Eq. 6."""
         q, pixels, same_image = self.q, self.within(y), self.image == self.image[y]
         if q.distance == "linear":
-            return np.where(same_image, pixels, self._longest) / (self._longest or 1.0)
+            return np.where(same_image, pixels, self.elsewhere)
         same_region = np.arange(self.n) == y
-        eq_6 = np.where(same_region, 0.0, np.where(~same_image, q.c, np.where(pixels <= self._tau, q.a, q.b)))
-        return eq_6 / max(q.b, q.c)
+        return np.where(same_region, 0.0, np.where(~same_image, q.c, np.where(pixels <= self._tau, q.a, q.b)))
 
     def feature(self, y: int) -> Floats:
         """(n,) ||f(x) - f(y)||_2, not scaled: the root of an exact number; 0 where features play no part."""
@@ -191,14 +195,17 @@ class MaxMin:
 
 
 class MaxSum:
-    """phi(x) = lambda_u u(x) / 2 + sum over y in S of [ lambda_f d_f(x, y) + lambda_s d_s(x, y) ].
+    """phi(x) = lambda_u u(x) / 2 + 1/M sum over y in S of [ lambda_f d_f(x, y) + lambda_s d_s(x, y) ].
 
-    The distances are rounded to multiples of a power of two before they are added, so that the sums are exact. Spatial
-    distances are added up relative to the one across images: |S| times that one is `common` to all regions.
+    M is the largest |S| that the round can come to, 1 for the raw sum. The distances are rounded to multiples of a
+    power of two and added before they are scaled, so that the sums are exact. Spatial distances are added up relative
+    to the one across images: |S| times that one is `common` to all regions.
     """
 
-    def __init__(self, acquisition: Acquisition, u: Floats, distances: Distances) -> None:
+    def __init__(self, acquisition: Acquisition, u: Floats, distances: Distances, largest: int) -> None:
         self.q, self.u, self.distances = acquisition, u, distances
+        m = 1 if acquisition.set_function == "max_sum_raw" else max(largest, 1)
+        self.feature_weight, self.spatial_weight = self.q.feature / m, self.q.spatial / (distances.scale * m)
         self.members, self.s = 0, 0.0
         self.feature, self.spatial = np.zeros(distances.n), np.zeros(distances.n)
 
@@ -211,7 +218,7 @@ class MaxSum:
     @property
     def common(self) -> float:
         """What the potential of every region holds beside `phi`."""
-        return self.q.spatial * (self.distances.elsewhere * self.members)
+        return self.spatial_weight * (self.distances.elsewhere * self.members)
 
     def _sum(self, y: int) -> None:
         self.members += 1
@@ -219,8 +226,10 @@ class MaxSum:
             step = self._step()
             self.feature += np.rint(self.distances.feature(y) * (1 / self.s) / step) * step
         if self.q.spatial > 0:
-            nearer = self.distances.spatial(y) - self.distances.elsewhere
-            self.spatial += np.rint(nearer / 2.0**-32) * 2.0**-32
+            nearer, step = self.distances.unscaled(y) - self.distances.elsewhere, 2.0**-32
+            if self.q.distance == "linear":  # in pixels
+                step = 2.0**-20
+            self.spatial += np.rint(nearer / step) * step
 
     def _step(self) -> float:
         """A step so small, and so large, that n distances add up to fewer than 2^53 of it."""
@@ -231,8 +240,8 @@ class MaxSum:
 
     def phi(self) -> Floats:
         """(n,) the potential of every region."""
-        phi = self.q.feature * self.feature + 0.5 * self.q.uncertainty * self.u
-        return phi + self.q.spatial * self.spatial
+        phi = self.feature_weight * self.feature + 0.5 * self.q.uncertainty * self.u
+        return phi + self.spatial_weight * self.spatial
 
     def add(self, pick: int, free: NDArray[np.bool_]) -> None:
         """Takes a pick into S."""

@@ -246,12 +246,22 @@ class GreedySelector:
         return self._result(ids, phi, u, np.zeros(k), spatial)
 
     def _by_images(self, k: int, potential: Array, state: SpatialState) -> Picks:
-        xp, weight = self.xp, self.acquisition.spatial
+        xp, weight = self.xp, self._spatial_weight(k)
         if state.distance.bounded_by_cross:
             return lock_step(xp, potential, state, weight, k, self._blocks)
         if state.is_sum:
             return greedy_sum(xp, self.regions, potential, state, weight, k)
         return greedy_min(xp, self.regions, potential, state, weight, k, self._blocks)
+
+    def _summands(self, k: int) -> int:
+        return self.acquisition.summands(int(self._is_labelled.sum()), k)
+
+    def _spatial_weight(self, k: int) -> float:
+        """lambda_s; of Max-Sum, whose sums are not scaled while they grow, by what they are divided by."""
+        q = self.acquisition
+        if self._state is None or not q.is_sum:
+            return q.spatial
+        return q.spatial / (self._state.distance.scale * self._summands(k))
 
     def _result(
         self,
@@ -262,9 +272,11 @@ class GreedySelector:
         spatial: NDArray[np.float64],
     ) -> Selection:
         q = self.acquisition
-        if q.is_sum and self._state is not None:  # the sums were relative to the distance across images
-            across = self._state.distance.cross * (self._state.count + np.arange(len(ids)))
-            spatial, phi = spatial + across, phi + q.spatial * across
+        if q.is_sum and self._state is not None:  # the sums were relative to the distance across images, and not scaled
+            distance, members = self._state.distance, self._state.count + np.arange(len(ids))
+            across = distance.raw_cross * members
+            phi = phi + self._spatial_weight(len(ids)) * across
+            spatial = (spatial + across) / (distance.scale * self._summands(len(ids)))
         return Selection(ids, phi, np.zeros(len(ids)) if u is None else u[ids], feature, spatial)
 
     def _with_features(self, k: int, u: NDArray[np.float64] | None, potential: Array, values: Array) -> Selection:
@@ -274,7 +286,9 @@ class GreedySelector:
         self.evaluated = features.evaluated
         ids = np.array([p.region for p in picks], np.int64)
         phi, feature, spatial = (np.array([p[i] for p in picks]) for i in (1, 2, 3))
-        if not self.acquisition.is_sum:
+        if self.acquisition.is_sum:
+            feature = feature / self._summands(k)
+        else:
             feature = np.where(feature < 0, 1.0, np.sqrt(np.abs(feature)) / s if s > 0 else 0.0)
         return self._result(ids, phi, u, feature, spatial)
 
@@ -323,7 +337,8 @@ class GreedySelector:
         centres.append(xp.asarray(labelled))
         free = either(xp, potential > -xp.inf, 0.0, -xp.inf)
         s2 = Candidates.whole(Problem(features, centres, prefix_bounds(features, centres), free)).farthest()
-        rest = MaxSum(features, centres, potential, q.feature, s2, spatial, q.spatial).picks(k - len(picks))
+        weight, spatial_weight = q.feature / self._summands(k), self._spatial_weight(k)
+        rest = MaxSum(features, centres, potential, weight, s2, spatial, spatial_weight).picks(k - len(picks))
         return picks + rest, math.sqrt(s2)
 
 

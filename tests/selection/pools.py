@@ -115,7 +115,7 @@ def acquisitions(draw: st.DrawFn) -> Acquisition:
         q["uncertainty"] = 1.0
     q["random"] = draw(st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.0]))
     q["class_balanced"] = draw(st.booleans())
-    q["set_function"] = draw(st.sampled_from(["max_min", "max_min", "max_sum"]))
+    q["set_function"] = draw(st.sampled_from(["max_min", "max_min", "max_sum", "max_sum_raw"]))
     q["distance"] = draw(st.sampled_from(["piecewise", "piecewise", "linear"]))
     q["p"] = draw(st.sampled_from([1.0, 2.0, math.inf]))
     q["tau"] = draw(st.sampled_from([None, 0.0, 12.0, 40.0]))

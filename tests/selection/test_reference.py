@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from raylab.acquisition import Acquisition
 from raylab.regions import RegionGrid
-from raylab.selection import reference
+from raylab.selection import reference, select
 from raylab.selection.reference import Distances, algorithm_1
 
 POOL = RegionGrid([(32, 48), (16, 16)], 16)  # 0 1 2 / 3 4 5, and 6
@@ -43,8 +45,20 @@ def test_max_sum_adds_where_max_min_takes_the_least() -> None:
     features = np.array([[0], [1], [2], [3], [4], [5], [9]], np.float32)
     q = Acquisition(uncertainty=1.0, feature=1.0, set_function="max_sum")
     ids, phi = algorithm_1(POOL, q, 2, labelled=[0, 3], uncertainty=np.arange(7.0), features=features)
-    # s = 6, of region 6 to region 3: 1/2 + (9 + 6)/6, then 5/12 + (5 + 2 + 4)/6
+    # s = 6, of region 6 to region 3, and 4 regions in the end: 1/2 + (9 + 6)/6/4, then 5/12 + (5 + 2 + 4)/6/4
+    assert (ids.tolist(), phi.tolist()) == ([6, 5], pytest.approx([1.125, 0.875]))
+    raw = dataclasses.replace(q, set_function="max_sum_raw")
+    ids, phi = algorithm_1(POOL, raw, 2, labelled=[0, 3], uncertainty=np.arange(7.0), features=features)
     assert (ids.tolist(), phi.tolist()) == ([6, 5], pytest.approx([3.0, 2.25]))
+
+
+@pytest.mark.parametrize("set_function", ["max_sum", "max_sum_raw"])
+def test_equal_sums_are_equal_however_they_came_about(set_function: Literal["max_sum", "max_sum_raw"]) -> None:
+    """Region 1 is at 1/3 of region 0 and at 3/3 of 2 and 6; region 4 at 2/3 of 2 and of 6, and at 3/3 of 0."""
+    pool = RegionGrid([(16, 32), (16, 80)], 16)
+    q = Acquisition(spatial=1.0, a=1.0, b=2.0, c=3.0, set_function=set_function)
+    ids, _ = algorithm_1(pool, q, 1, labelled=[0, 2, 6])
+    assert ids.tolist() == select(pool, q, 1, labelled=[0, 2, 6]).region_id.tolist() == [1]
 
 
 def test_one_minimum_of_the_weighted_sum_and_not_a_sum_of_two_minima() -> None:
