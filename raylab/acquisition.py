@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from raylab.errors import ConfigError, nearest
+from raylab.errors import ConfigError, nearest, no_such_field, what_is_wrong
 from raylab.plugins import Registry
 
 PREDICTED_CLASS = "predicted_class"
@@ -25,7 +25,7 @@ PREDICTED_CLASS = "predicted_class"
 
 def _known_norm(p: float) -> float:
     if p not in (1, 2, math.inf):
-        raise ValueError("the norm of two centres' distance is of order 1, 2 or inf")
+        raise ValueError(f"must be 1, 2 or inf, the order of the norm of two centres' distance (got {p:g})")
     return p
 
 
@@ -344,11 +344,9 @@ def problems_of(error: ValidationError) -> list[str]:
     """A line a field that pydantic refused: the field, what is wrong, and the nearest that would do."""
     lines = []
     for problem in error.errors():
-        name, message = str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")
+        name = str(problem["loc"][0])
         if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = ", ".join(FIELDS)
-            lines.append(f"{name}: no such field{nearest(name, FIELDS) or f'; there are {known}'}")
+            lines.append(f"{name}: {no_such_field(name, FIELDS)}")
         else:
-            near = nearest(str(problem["input"]), re.findall("'([^']+)'", message))
-            lines.append(f"{name}: {message} (got {problem['input']!r}){near}")
+            lines.append(f"{name}: {what_is_wrong(problem)}")
     return lines

@@ -9,11 +9,29 @@ from __future__ import annotations
 import atexit
 import difflib
 import os
+import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_MUST_BE = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "a text",
+    "tuple": "a list",
+    "list": "a list",
+    "model": "fields with values",
+    "dict": "fields with values",
+    "dataclass": "fields with values",
+}
+"""What a value must be, by the type that pydantic names in the kind of its error."""
 
 
 class RaylabError(Exception):
@@ -106,9 +124,54 @@ def nearest(word: str, known: Iterable[str]) -> str:
         >>> nearest("ade20k", ["camvid", "gta5"])
         ''
     """
-    lowered = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    return f"; did you mean {lowered[near[0]]!r}?" if near else ""
+    word = word.lower().lstrip("-")
+    # Who mistypes a name seldom mistypes its first letter, and without that `gpu` would be near to `cpu`.
+    alike = {key: name for name in known if (key := name.lower().lstrip("-"))[:1] == word[:1]}
+    begun = [key for key in alike if len(word) > 2 and key.startswith(word)]
+    near = begun if len(begun) == 1 else difflib.get_close_matches(word, alike, n=1, cutoff=0.65)
+    return f"; did you mean {alike[near[0]]!r}?" if near else ""
+
+
+def no_such_field(name: str, known: Sequence[str]) -> str:
+    """What is wrong with a name that no field has."""
+    return f"no such field{nearest(name, known) or '; there are ' * bool(known) + ', '.join(known)}"
+
+
+def field_of(loc: Sequence[int | str]) -> str:
+    """The name of a field for messages, from where pydantic says that it lies.
+
+    Example:
+        >>> field_of(("run", "budget", "rounds", 1))
+        'run.budget.rounds[1]'
+    """
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+
+
+def what_is_wrong(problem: ErrorDetails) -> str:
+    """What pydantic refused in a value, in plain words: what it must be, what was given, the nearest that would do.
+
+    Args:
+        problem: one of the `errors()` of pydantic's `ValidationError`.
+
+    Example:
+        >>> what_is_wrong({"type": "tuple_type", "loc": ("seeds",), "msg": "Input should be a valid tuple", "input": 3})
+        'must be a list (got 3); write [3]'
+    """
+    kind, value = problem["type"], problem["input"]
+    if kind == "value_error":
+        return problem["msg"].removeprefix("Value error, ")
+    wanted = _MUST_BE.get(re.sub("_(type|parsing|parsing_size|from_float|attributes_type)$", "", kind))
+    message = f"must be {wanted}" if wanted else re.sub("^[A-Z][a-z]+ should ", "must ", problem["msg"])
+    message = re.sub(" after validation, not .*", "", message)
+    shown = textwrap.shorten(repr(value), 80, placeholder=" ...")
+    way_out = ""
+    if kind == "literal_error":
+        way_out = nearest(str(value), re.findall("'([^']+)'", message))
+    elif wanted == "a list" and isinstance(value, str | int | float):
+        way_out = f"; write [{value}]"
+    elif wanted == "fields with values":
+        way_out = "; write {field: value}"
+    return f"{message} (got {shown}){way_out}"
 
 
 @contextmanager

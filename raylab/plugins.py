@@ -199,6 +199,8 @@ def _load(plugin: str) -> str:
         raise ConfigError(f"plugins: {plugin}: no module {top!r} is in the folder {os.path.abspath(folder)}")
     _search(os.path.abspath(folder))
     module = _import(name, f"plugins: {plugin}")
+    if module.__spec__ is not None and module.__spec__.loader is not None and module.__spec__.origin is None:
+        raise ConfigError(f"plugins: {plugin}: is a folder without code of its own; name a module in it")
     found = _folder_of(sys.modules.get(top, module))
     if folder and found != os.path.abspath(folder):
         raise ConfigError(

@@ -181,7 +181,7 @@ def test_modules_of_packages(write: Any, tmp_path: Path) -> None:
             "my_rows",
             "plugins: my_rows: strategy: 'random' is registered already",
         ),
-        (ROW.replace("0.5", "-1"), "my_rows", "plugins: my_rows: acquisition.spatial: Input should be greater"),
+        (ROW.replace("0.5", "-1"), "my_rows", "plugins: my_rows: acquisition.spatial: must be greater"),
     ],
 )
 def test_modules_that_cannot_be_imported(write: Any, text: str, plugin: str, message: str) -> None:

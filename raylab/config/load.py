@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,7 +14,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from raylab.config import DataConfig, RunConfig, StudyConfig
-from raylab.errors import ConfigError, nearest
+from raylab.config.problems import lines_of
+from raylab.errors import ConfigError, nearest, no_such_field
 from raylab.files import absolute
 from raylab.yaml_text import parse_yaml
 
@@ -98,17 +98,23 @@ def _file_values(model: type[BaseModel], path: str) -> dict[str, Any]:
         values = parse_yaml(Path(path).read_text(encoding="utf-8-sig")) or {}
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; give a YAML file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeError:
+        raise ConfigError(f"{path}: is no text; give a YAML file in UTF-8") from None
+    except ValueError as error:
         raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+        raise ConfigError(f"{path}: must hold fields with values, such as `seeds: [0, 1]` (got {values!r:.60})")
     base = _preset_values(model, str(preset)) if (preset := values.pop("preset", None)) else {}
     problems = list(_unknown_keys(model, values))
     if not problems:
         try:
             model.model_validate(values)
         except ValidationError as error:
-            problems = _explain(error, partial=True).splitlines()
+            problems = lines_of(error, model, partial=True)
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return _merge(base, values)
@@ -118,7 +124,7 @@ def _validated(model: type[Model], values: dict[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError("\n".join(lines_of(error, model))) from None
 
 
 def _with_budget_in_proportion(config: Model) -> Model:
@@ -216,8 +222,7 @@ def _unknown_keys(model: type[BaseModel], values: dict[str, Any], section: str =
     for key, value in values.items():
         field = model.model_fields.get(key)
         if field is None:
-            hint = nearest(str(key), model.model_fields) or f"; known are {', '.join(model.model_fields)}"
-            yield f"unknown key {section}{key}{hint}"
+            yield f"{section}{key}: {no_such_field(str(key), list(model.model_fields))}"
         elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _unknown_keys(field.annotation, value, f"{section}{key}.")
 
@@ -230,20 +235,6 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
-
-
-def _explain(error: ValidationError, partial: bool = False) -> str:
-    lines = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "missing":
-            # A file need not say all: the command line may say the rest.
-            lines += [] if partial else [f"{field}: is not given; --help says what it is"]
-            continue
-        message = problem["msg"].removeprefix("Value error, ")
-        got = textwrap.shorten(repr(problem["input"]), 80, placeholder=" ...")
-        lines.append(f"{field}: {message} (got {got})" if field else message)
-    return "\n".join(lines)
 
 
 def refuse_without_effect(run: RunConfig, instead: Mapping[str, str]) -> None:

@@ -236,7 +236,7 @@ def _unknown(word: str, model: type[BaseModel], prog: str) -> str:
     known = [*_HELP, "--config", *["--preset"] * takes_presets(model)]
     known += [flag for option in every for flag in (option.flag, *[option.off] * option.is_switch)]
     # A list of the study's, then a field of a section: what people mean who leave out the way to it.
-    meant = [flag for flag in known if flag == f"{name}s" or flag.endswith(f".{name.lstrip('-')}")]
+    meant = [flag for flag in known if flag in (f"{name}s", f"{name}.name") or flag.endswith(f".{name.lstrip('-')}")]
     hint = f"; did you mean {meant[0]!r}?" if meant else nearest(name, known)
     return f"unknown option {name}{hint or f'; {prog} --help lists them'}"
 

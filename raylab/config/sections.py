@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from raylab.config.problems import lines_of
+from raylab.errors import ConfigError
 from raylab.plugins import load
 
 Positive = Annotated[int, Field(gt=0)]
@@ -18,6 +20,20 @@ class Frozen(BaseModel):
     """Base of all of them: frozen, no unknown fields, only finite numbers, help texts from the docstrings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a line for each field that is unknown or cannot have its value.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(lines_of(error, type(self)))) from None
+
+    # Else pydantic makes the sections of a configuration by it too, and the first that fails hides the others.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class Extensible(Frozen):

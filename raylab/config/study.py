@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
@@ -63,8 +63,8 @@ class StudyConfig(Extensible):
             ConfigError: a strategy is unknown or named twice with the same values.
         """
         grid = [
-            _resize(self.run, size).model_copy(update={"strategy": parse_strategy(text), "seed": seed})
-            for text in self.strategies
+            _resize(self.run, size).model_copy(update={"strategy": strategy, "seed": seed})
+            for strategy in _parse_each(self.strategies)
             for size in (self.region_sizes or (self.run.regions.size,))
             for seed in self.seeds
         ]
@@ -79,6 +79,19 @@ class StudyConfig(Extensible):
                     f"{run.seed} is named twice; name it once"
                 )
         return grid
+
+
+def _parse_each(texts: Sequence[str]) -> list[StrategyConfig]:
+    """Every strategy of a list, or an error that names all that cannot be read."""
+    found, problems = [], []
+    for text in texts:
+        try:
+            found.append(parse_strategy(text))
+        except ConfigError as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
 
 
 def _resize(run: RunConfig, size: int) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from raylab.data.image_file import PLAIN, Reading
 from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout
 from raylab.data.source import Source, decoded
 from raylab.data.survey import Answers
-from raylab.errors import MissingError, StoreError, nearest
+from raylab.errors import MissingError, StoreError, field_of, nearest, what_is_wrong
 from raylab.yaml_text import parse_yaml
 
 FILE_NAME = "dataset.yaml"
@@ -23,7 +24,15 @@ MASK_EXTENSIONS = (".png", ".tif", ".tiff", ".bmp", ".webp")
 
 Byte = Annotated[int, Field(strict=True, ge=0, le=255)]
 Word = Annotated[int, Field(strict=True, ge=0, le=65535)]
-Extension = Annotated[str, Field(pattern=r"^\.\w+$")]
+
+
+def _with_dot(extension: str) -> str:
+    if not re.fullmatch(r"\.\w+", extension):
+        raise ValueError(f"{extension!r} is no extension; write {'.' + extension.strip('.* ')!r}")
+    return extension
+
+
+Extension = Annotated[str, AfterValidator(_with_dot)]
 
 
 def _below(value: str) -> str:
@@ -246,20 +255,14 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
 
 def _in_words(error: Any) -> str:
     """One line for one of pydantic's errors: the field, what is wrong, the way out."""
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    field = field_of(error["loc"])
     if error["type"] == "extra_forbidden":
         known = list((FolderSpec if len(error["loc"]) == 1 else ClassEntry).model_fields)
         hint = nearest(str(error["loc"][-1]), known) or f"; known keys: {', '.join(known)}"
         return f"{field}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{field}: the key is missing; add it"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    given = (
-        ""
-        if error["type"] == "value_error" or isinstance(error["input"], list | dict)
-        else f" (it is {error['input']!r})"
-    )
-    return f"{field}: {message}{given}"
+    return f"{field}: {what_is_wrong(error)}"
 
 
 def _repeated(values: Sequence[Hashable]) -> list[Any]:

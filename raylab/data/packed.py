@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from raylab.errors import DataError, MissingError, StoreError
+from raylab.errors import DataError, MissingError, StoreError, field_of, what_is_wrong
 from raylab.files import Folder, first_line
 from raylab.sealed import unsealed
 
@@ -303,7 +303,7 @@ def _why(error: Exception) -> str:
         return "it is missing"
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return f"{field_of(first['loc'])}: {what_is_wrong(first)}"
     return error.reason if isinstance(error, StoreError) else first_line(error)
 
 

@@ -80,7 +80,7 @@ def open_root(root: str | os.PathLike[str] | Source, name: str) -> Source:
     except StoreError as error:
         raise DataError(f"data.root: {error}") from None
     if not found:
-        raise DataError(f"{source.uri}: no such folder; set data.root to the folder of the {name} data set")
+        raise DataError(f"{source.uri}: no such folder; set data.root to where the data set {name!r} lies")
     return source
 
 

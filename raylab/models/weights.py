@@ -113,7 +113,7 @@ def _from_hub(name: str) -> dict[str, Tensor]:
         return dict(timm.create_model(name, pretrained=True, features_only=True).state_dict())
     except Exception as error:  # timm and the hub raise many kinds; each means that the weights could not be loaded
         raise WeightsError(
-            f"model.weights: the weights of {name} could not be downloaded ({type(error).__name__}); "
+            f"model.weights: the weights {name!r} could not be downloaded ({type(error).__name__}); "
             "give the path of a .safetensors file, or 'random'"
         ) from None
 

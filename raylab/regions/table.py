@@ -139,7 +139,7 @@ def regions_of(table: pa.Table, uri: str) -> Regions:
     metadata = table.schema.metadata or {}
     text = metadata.get(_GRID) or metadata.get(SUPERPIXELS)
     if text is None:
-        raise StoreError(f"{uri} carries no regions; give a table that raylab scored, or add them by with_regions")
+        raise StoreError(f"{uri} carries no regions; give one that raylab scored, a round's regions.parquet")
     sizes, region_size = read_sizes_text(text, uri)
     if _GRID in metadata:
         return RegionGrid(sizes, region_size)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from raylab.errors import DamagedError, MissingError
+from raylab.errors import DamagedError, MissingError, field_of, what_is_wrong
 from raylab.files import Folder
 from raylab.sealed import read_with_digest, write_sealed
 
@@ -80,7 +80,7 @@ def read_manifest(store: Folder, path: str) -> Manifest:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        reason = f"{field_of(first['loc'])}: {what_is_wrong(first)}"
         raise DamagedError(f"{uri} is no manifest of a step ({reason}); restore it", reason) from None
     if manifest.path != path:
         reason = f"it belongs at {manifest.path}"

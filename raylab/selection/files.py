@@ -45,11 +45,16 @@ def read_labelled(uri: str) -> NDArray[np.int64]:
         table = store.read_table(name)
         _check_column(table, uri, "region_id", "a labelled list")
         return table["region_id"].to_numpy().astype(np.int64)
-    words = store.read_bytes(name).decode(errors="replace").split()
-    try:
-        return np.array([int(word) for word in words], np.int64)
-    except (ValueError, OverflowError) as error:
-        raise StoreError(f"{uri} is no list of region ids, one a line ({error})") from None
+    ids = []
+    for number, line in enumerate(store.read_bytes(name).decode(errors="replace").splitlines(), 1):
+        try:
+            ids += [np.int64(int(word)) for word in line.split()]
+        except (ValueError, OverflowError):
+            raise StoreError(
+                f"{uri}: line {number} is no region id: {line[:40]!r}; give a text with one id a line, or a file "
+                "that ends in .parquet"
+            ) from None
+    return np.array(ids, np.int64)
 
 
 def select_to_file(

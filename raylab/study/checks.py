@@ -65,9 +65,8 @@ def check_grid(config: StudyConfig) -> None:
         ConfigError: the name, a strategy or a number cannot work.
     """
     runs = config.runs()
-    takes_the_name_of_its_run = not config.name and len(runs) == 1
-    if not (config.name.strip(".") or takes_the_name_of_its_run) or set(config.name) & {"/", "\\"}:
-        raise ConfigError(f"name: {config.name!r} cannot be the name of a folder; give one without slashes")
+    if not config.name and len(runs) > 1:
+        raise ConfigError("name: is empty, which only a study of one run may be; give one")
     dataset_row(config.run.data)
     model_builder(config.run.model)
     _check_maps(config.run, runs)

@@ -248,14 +248,14 @@ def test_strategies_prints_the_table(capsys):
         (["plan", "--run.sed", "3"], "unknown option --run.sed; did you mean '--run.seed'?"),
         (["plan", "--seed", "3"], "unknown option --seed; did you mean '--seeds'?"),
         (["plan", "--data.root", "x"], "unknown option --data.root; did you mean '--run.data.root'?"),
-        (["plan", "--run.seed", "abc"], "run.seed: Input should be a valid integer"),
+        (["plan", "--run.seed", "abc"], "run.seed: must be a whole number"),
         (["plan", "--run.seed"], "--run.seed: expected one argument; raylab plan --help lists the options"),
         (["plan", "--run.data.name", "camvit"], "data.name: no data set 'camvit'; did you mean 'camvid'?"),
-        (["plan", "--run.compute.device", "gpu"], "run.compute.device: Input should be 'auto', 'cpu' or 'cuda'"),
+        (["plan", "--run.compute.device", "gpu"], "run.compute.device: must be 'auto', 'cpu' or 'cuda'"),
         (["plan", "--run.training.scale", "1"], "--run.training.scale: expected 2 arguments"),
-        (["select", "table.parquet"], "count: is not given"),
-        (["select", "--count", "3"], "regions: is not given"),
-        (["replay"], "name: is not given"),
+        (["select", "table.parquet"], "--count is not given"),
+        (["select", "--count", "3"], "REGIONS is not given"),
+        (["replay"], "STUDY|RUN is not given"),
         (["experiment", "ablation-tua"], "no experiment 'ablation-tua'; did you mean 'ablation_tau'?"),
         (["--print-completion", "fish"], "--print-completion: name one shell of bash, zsh, tcsh"),
     ],
@@ -339,7 +339,7 @@ def test_status_of_a_study_that_was_begun(capsys, tmp_path):
 
 def test_a_missing_folder(fails, tmp_path):
     root = str(tmp_path / "gone")
-    line = f"{root}: no such folder; set data.root to the folder of the folder data set"
+    line = f"{root}: no such folder; set data.root to where the data set 'folder' lies"
     assert fails("check", "--name", "folder", "--root", root) == [line]
     assert fails(*plan_of(Path(root))) == [line]
     assert fails("check", "--name", "camvid")[0].startswith("data.root: the data set 'camvid' lies in files")
@@ -390,12 +390,12 @@ def test_a_budget_beyond_the_pool(fails, folder):
         (["--strategies", "entropy,taw=1"], "strategies: 'entropy,taw=1': taw: no such field; did you mean 'tau'?"),
         (["--strategies", "random", "random"], "strategies, seeds or region_sizes: the run random, N 16"),
         (["--seeds"], "strategies and seeds must each name at least one value"),
-        (["--run.training.iterations", "-3"], "run.training.iterations: Input should be greater than 0 (got -3)"),
-        (["--run.training.learning-rate", "inf"], "run.training.learning_rate: Input should be a finite number"),
+        (["--run.training.iterations", "-3"], "run.training.iterations: must be greater than 0 (got -3)"),
+        (["--run.training.learning-rate", "inf"], "run.training.learning_rate: must be a finite number"),
         (["--run.training.scale", "2", "1"], "training.scale: (2.0, 1.0) is no range of positive factors"),
-        (["--run.training.scale", "nan", "1"], "run.training.scale.0: Input should be a finite number"),
+        (["--run.training.scale", "nan", "1"], "run.training.scale[0]: must be a finite number"),
         (["--run.training.batch-size", "1"], "training.batch_size: 1 crops cannot be shared"),
-        (["--run.model.atrous-rates", "6", "0"], "run.model.atrous_rates.1: Input should be greater than 0"),
+        (["--run.model.atrous-rates", "6", "0"], "run.model.atrous_rates[1]: must be greater than 0"),
         (["--run.model.backbone", "resnot18"], "model.backbone: 'resnot18' gives no features"),
         (["--run.model.weights", "/no/w.safetensors"], "model.weights: no file /no/w.safetensors"),
         (["--run.data.synthetic.height", "8"], "data.synthetic.height"),
@@ -433,8 +433,8 @@ def test_a_key_in_a_file_nobody_knows(fails, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("run: {training: {iteration: 3}}\nseed: 1\n")
     assert fails("study", "--config", str(path)) == [
-        f"{path}: unknown key run.training.iteration; did you mean 'iterations'?",
-        f"{path}: unknown key seed; did you mean 'seeds'?",
+        f"{path}: run.training.iteration: no such field; did you mean 'iterations'?",
+        f"{path}: seed: no such field; did you mean 'seeds'?",
     ]
 
 

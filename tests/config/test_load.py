@@ -50,11 +50,11 @@ def test_a_file_leaves_a_default_where_it_says_nothing(write):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("strategys: [random]", "unknown key strategys; did you mean 'strategies'?"),
-        ("run: {regions: {sise: 3}}", "unknown key run.regions.sise; did you mean 'size'?"),
-        ("run: {data: {synthetic: {widht: 3}}}", "unknown key run.data.synthetic.widht; did you mean 'width'?"),
-        ("run: {regions: {zzz: 3}}", "unknown key run.regions.zzz; known are size"),
-        ("1: 2", "unknown key 1; known are plugins, name, run, strategies"),
+        ("strategys: [random]", "strategys: no such field; did you mean 'strategies'?"),
+        ("run: {regions: {sise: 3}}", "run.regions.sise: no such field; did you mean 'size'?"),
+        ("run: {data: {synthetic: {widht: 3}}}", "run.data.synthetic.widht: no such field; did you mean 'width'?"),
+        ("run: {regions: {zzz: 3}}", "run.regions.zzz: no such field; there are size"),
+        ("1: 2", "1: no such field; there are plugins, name, run, strategies"),
     ],
 )  # fmt: skip
 def test_unknown_keys_name_the_nearest_known_one(write, text, line):
@@ -64,25 +64,25 @@ def test_unknown_keys_name_the_nearest_known_one(write, text, line):
 def test_all_unknown_keys_at_once(write):
     text = "nam: x\nrun: {seeds: 1, training: {epoch: 3}}\n"
     assert [line.split(";")[0] for line in problems(write(text))] == [
-        "unknown key nam",
-        "unknown key run.seeds",
-        "unknown key run.training.epoch",
+        "nam: no such field",
+        "run.seeds: no such field",
+        "run.training.epoch: no such field",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("run: {regions: {size: big}}", "run.regions.size: Input should be a valid integer"),
-        ("run: {regions: {size: 0}}", "run.regions.size: Input should be greater than 0 (got 0)"),
-        ("run: {budget: {rounds: [1, -1]}}", "run.budget.rounds.1: Input should be greater than 0 (got -1)"),
-        ("run: {budget: {rounds: 3}}", "run.budget.rounds: Input should be a valid tuple (got 3)"),
-        ("run: {regions: 3}", "run.regions: Input should be a valid dictionary"),
-        ("run:", "run: Input should be a valid dictionary"),
-        ("run: {data: {name: 3}}", "run.data.name: Input should be a valid string (got 3)"),
-        ("run: {compute: {device: tpu}}", "run.compute.device: Input should be 'auto', 'cpu' or 'cuda' (got 'tpu')"),
+        ("run: {regions: {size: big}}", "run.regions.size: must be a whole number"),
+        ("run: {regions: {size: 0}}", "run.regions.size: must be greater than 0 (got 0)"),
+        ("run: {budget: {rounds: [1, -1]}}", "run.budget.rounds[1]: must be greater than 0 (got -1)"),
+        ("run: {budget: {rounds: 3}}", "run.budget.rounds: must be a list (got 3); write [3]"),
+        ("run: {regions: 3}", "run.regions: must be fields with values"),
+        ("run:", "run: must be fields with values"),
+        ("run: {data: {name: 3}}", "run.data.name: must be a text (got 3)"),
+        ("run: {compute: {device: tpu}}", "run.compute.device: must be 'auto', 'cpu' or 'cuda' (got 'tpu')"),
         ("seeds: []", "strategies and seeds must each name at least one value"),
-        ("[1, 2]", "expected keys and values, found list"),
+        ("[1, 2]", "must hold fields with values, such as `seeds: [0, 1]` (got [1, 2])"),
         ("a: [1", "not readable as YAML ("),
         ("a: *b", "not readable as YAML ("),
     ],
@@ -96,8 +96,8 @@ def test_a_file_that_is_missing_or_no_text(write, tmp_path):
     with pytest.raises(ConfigError, match=r"gone\.yaml: no such file"):
         read_yaml(StudyConfig, str(tmp_path / "gone.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    assert problems(str(tmp_path / "binary.yaml"))[0].startswith("not readable as YAML")
-    assert problems(str(tmp_path))[0].startswith("not readable as YAML")
+    assert problems(str(tmp_path / "binary.yaml")) == ["is no text; give a YAML file in UTF-8"]
+    assert problems(str(tmp_path)) == ["is a folder; give a YAML file"]
 
 
 def test_a_long_value_is_shortened(write):

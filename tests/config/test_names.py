@@ -47,7 +47,7 @@ def test_every_command_refuses_a_bad_name_in_one_line(
             main(command)
         (line,) = capsys.readouterr().err.splitlines()
         assert stop.value.code == 2, command
-        assert line.startswith(("error: name: ", "error: names.0: ")), line
+        assert line.startswith(("error: name: ", "error: names[0]: ")), line
         assert " cannot be a name: " in line
     with pytest.raises(ConfigError, match="cannot be a name"):
         raylab.load_study(storage, name)

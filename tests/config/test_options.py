@@ -70,13 +70,13 @@ def test_config_without_a_file(args):
 @pytest.mark.parametrize(
     ("args", "lines"),
     [
-        (["--run.training.iterations", "-3"], ["run.training.iterations: Input should be greater than 0 (got -3)"]),
-        (["--run.budget.rounds", "5", "0"], ["run.budget.rounds.1: Input should be greater than 0 (got 0)"]),
+        (["--run.training.iterations", "-3"], ["run.training.iterations: must be greater than 0 (got -3)"]),
+        (["--run.budget.rounds", "5", "0"], ["run.budget.rounds[1]: must be greater than 0 (got 0)"]),
         (["--seeds"], ["strategies and seeds must each name at least one value"]),
         (
             ["--run.seed", "-1", "--run.training.momentum", "2"],
-            ["run.training.momentum: Input should be less than 1 (got 2.0)",
-             "run.seed: Input should be greater than or equal to 0 (got -1)"],
+            ["run.training.momentum: must be less than 1 (got 2.0)",
+             "run.seed: must be greater than or equal to 0 (got -1)"],
         ),
     ],
 )  # fmt: skip
@@ -91,10 +91,10 @@ def test_options_out_of_range_are_one_line_each(args, lines, capsys):
     ("args", "line"),
     [
         (["--run.training.iteration", "3"], "unknown option --run.training.iteration; did you mean '--run.training.it"),
-        (["--run.seed", "abc"], "run.seed: Input should be a valid integer"),
-        (["--run.compute.device", "gpu"], "run.compute.device: Input should be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
-        (["--run.model.output-stride", "12"], "run.model.output_stride: Input should be 8, 16 or 32 (got '12')"),
-        (["--run.budget.initial", "None"], "run.budget.initial: Input should be a valid integer"),
+        (["--run.seed", "abc"], "run.seed: must be a whole number"),
+        (["--run.compute.device", "gpu"], "run.compute.device: must be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
+        (["--run.model.output-stride", "12"], "run.model.output_stride: must be 8, 16 or 32 (got '12')"),
+        (["--run.budget.initial", "None"], "run.budget.initial: must be a whole number"),
         (["stray"], "'stray' is not expected here"),
     ],
 )

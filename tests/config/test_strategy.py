@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from pydantic import ValidationError
 
 from raylab.acquisition import FIELDS, Acquisition
 from raylab.config import RunConfig, StrategyConfig, StudyConfig, parse_strategy
@@ -115,22 +114,22 @@ def test_a_strategy_of_a_study_may_be_given_as_an_object() -> None:
         ("entropy,=3", "'=3' is not of the form field=value"),
         ("entropy,tau=", "'tau=' is not of the form field=value"),
         ("entropy,", "'' is not of the form field=value"),
-        ("entropy,tau=far", "tau: Input should be a valid number, unable to parse string as a number (got 'far')"),
+        ("entropy,tau=far", "tau: must be a number (got 'far')"),
         ("entropy,name=3", "the name comes first, without name="),
         ("entropy,taw=3", "strategies: 'entropy,taw=3': taw: no such field; did you mean 'tau'?"),
         ("entropy,zzz=3", "zzz: no such field; there are uncertainty, feature, spatial"),
         ("entropy,tau=3,tau=4", "tau is given twice; give it once"),
         ("entropy,set_function=maxsum", "(got 'maxsum'); did you mean 'max_sum'?"),
         ("entropy,distance=lineal", "did you mean 'linear'?"),
-        ("entropy,class_balanced=maybe", "class_balanced: Input should be a valid boolean"),
-        ("entropy,spatial=-1", "spatial: Input should be greater than or equal to 0 (got '-1')"),
-        ("entropy,spatial=inf", "spatial: Input should be a finite number"),
-        ("entropy,random=1.5", "random: Input should be less than or equal to 1"),
-        ("entropy,tau=nan", "tau: Input should be a finite number"),
-        ("entropy,tau=1e999", "tau: Input should be a finite number"),
-        ("entropy,p=3", "p: the norm of two centres' distance is of order 1, 2 or inf (got '3')"),
-        ("entropy,p=0.5", "p: the norm of two centres' distance is of order 1, 2 or inf"),
-        ("entropy,pca=1.5", "pca: Input should be a valid integer"),
+        ("entropy,class_balanced=maybe", "class_balanced: must be true or false"),
+        ("entropy,spatial=-1", "spatial: must be greater than or equal to 0 (got '-1')"),
+        ("entropy,spatial=inf", "spatial: must be a finite number"),
+        ("entropy,random=1.5", "random: must be less than or equal to 1"),
+        ("entropy,tau=nan", "tau: must be a finite number"),
+        ("entropy,tau=1e999", "tau: must be a finite number"),
+        ("entropy,p=3", "p: must be 1, 2 or inf, the order of the norm of two centres' distance (got 3)"),
+        ("entropy,p=0.5", "p: must be 1, 2 or inf"),
+        ("entropy,pca=1.5", "pca: must be a whole number"),
         ("entropy,uncertainty=0", "all weights are 0"),
         ("entropy+spatial,b=0,c=0", "b and c are both 0"),
     ],
@@ -156,7 +155,7 @@ def test_single_fields_lie_over_a_text(tmp_path: Path) -> None:
 
 def test_a_file_names_the_field(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("strategy: {name: entropy, taw: 3}\n")
-    with pytest.raises(ConfigError, match=r"run\.yaml: unknown key strategy\.taw; did you mean 'tau'\?"):
+    with pytest.raises(ConfigError, match=r"run\.yaml: strategy\.taw: no such field; did you mean 'tau'\?"):
         read_yaml(RunConfig, str(tmp_path / "run.yaml"))
-    with pytest.raises(ValidationError, match=r"strategy\.p"):
-        RunConfig.model_validate({"strategy": {"p": 3}})
+    with pytest.raises(ConfigError, match=r"^strategy\.p: must be 1, 2 or inf"):
+        RunConfig(strategy=cast(Any, {"p": 3}))
