@@ -19,9 +19,9 @@ test: $(VENV)/ready
 test-all: $(VENV)/ready
 	$(BIN)/python -m pytest -m ""
 
-# What kills real processes, in every stage.
+# Every fault that docs/reliability.md names, on real processes and files; its table is written from what is seen.
 faults: $(VENV)/ready
-	$(BIN)/python -m pytest -m fault
+	RAYLAB_FLIPS=100 $(BIN)/python -m pytest -m fault -p tests.faults.table
 
 test-browser: $(VENV)/ready
 	$(BIN)/python -m pytest tests/browser

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.faults.table import PROPERTY, Row
 from tests.s3 import S3Server
 
 # How busy the machine is decides no test; pytest-timeout ends what hangs.
@@ -52,6 +53,12 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     return s3_server
+
+
+@pytest.fixture
+def record_fault(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Takes the fields of a `Row`: what a test did and saw, for the table of docs/reliability.md."""
+    return lambda *args, **fields: record_property(PROPERTY, Row(*args, **fields))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,12 @@ from raylab.sealed import read_sealed, write_sealed
 from tests.configs import tiny_run
 from tests.progress import Silent
 
+pytestmark = pytest.mark.fault
 STRATEGY = "entropy+spatial"
+EDITED = (
+    "the strategy's numbers, the weights or the data are edited between two starts",
+    "refused with the field, what it was and what it is",
+)
 
 
 def weights(seed: int) -> bytes:
@@ -94,7 +100,9 @@ def edit_data(config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> tuple[str
 
 
 @pytest.mark.parametrize("edit", [edit_row, edit_weights, edit_data])
-def test_a_study_does_not_go_on_after_an_edit(config: StudyConfig, monkeypatch: pytest.MonkeyPatch, edit: Any) -> None:
+def test_a_study_does_not_go_on_after_an_edit(
+    config: StudyConfig, monkeypatch: pytest.MonkeyPatch, edit: Any, record_fault: Callable[..., None]
+) -> None:
     study = start(config, stop=1)
     store = Folder(config.run.storage)
     field, then, now = edit(config, monkeypatch)
@@ -111,9 +119,12 @@ def test_a_study_does_not_go_on_after_an_edit(config: StudyConfig, monkeypatch: 
     shares_round_0 = edit is edit_row
     assert len(store.list("round0")) == (1 if shares_round_0 else 2)
     assert stored_study(store, "edited") == study
+    record_fault(*EDITED, {"edits": 1}, {"refused": 1})
 
 
-def test_weights_replaced_while_a_run_goes_on_are_found_by_the_next_round(config: StudyConfig) -> None:
+def test_weights_replaced_while_a_run_goes_on_are_found_by_the_next_round(
+    config: StudyConfig, record_fault: Callable[..., None]
+) -> None:
     study = start(config, stop=1)
     Path(config.run.model.weights).write_bytes(weights(2))
     store, run = Folder(config.run.storage), study.runs[0]
@@ -124,6 +135,9 @@ def test_weights_replaced_while_a_run_goes_on_are_found_by_the_next_round(config
     )
     assert f"but '{run.inputs.weights}' of the run" in str(caught.value)
     assert RunStore(store, run).round(1).record("train") is None
+    record_fault(
+        "the weights are replaced while a run goes on", "the next round refuses them", {"edits": 1}, {"refused": 1}
+    )
 
 
 def test_a_round_that_started_from_other_weights_is_refused(config: StudyConfig) -> None:

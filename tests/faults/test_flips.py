@@ -29,6 +29,7 @@ from raylab.runs.verify import ASIDE, repair_study, verify_study
 from tests.configs import tiny_run
 from tests.progress import Silent
 
+pytestmark = pytest.mark.fault
 FLIPS = int(os.environ.get("RAYLAB_FLIPS", "20"))
 """Of each kind of file; RAYLAB_FLIPS=100 takes two minutes."""
 KINDS = {
@@ -134,27 +135,40 @@ def silently_different(file: Path, contents: Iterator[bytes], read: Callable[[],
     return counts[0], counts[1], counts[2]
 
 
+FLIPPED = "one bit of a file flips", "told in one line, or without any effect"
+ALTERED = "a file is cut, empty, swapped or deleted", "told in one line, or written anew as it was"
+REPAIRED = "a bit flips, then `raylab verify --repair`", "named, set aside; the study goes on to the same picks"
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_flipped_bit_changes_a_study_in_silence(root: Path, kind: str) -> None:
+def test_no_flipped_bit_changes_a_study_in_silence(root: Path, kind: str, record_fault: Callable[..., None]) -> None:
     (file,) = root.glob(KINDS[kind])
     told, without, silent = silently_different(file, flips(file.read_bytes(), len(kind)), lambda: outcome(root))
     assert silent == 0
     assert told + without == FLIPS
     assert told > 0.8 * FLIPS
+    seen = {"told": told, "without effect": without, "silently different": silent}
+    record_fault(*FLIPPED, {"flips": FLIPS, "kinds of files": 1}, seen)
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_no_flipped_bit_changes_a_packed_set_in_silence(pack: Path, kind: str) -> None:
+def test_no_flipped_bit_changes_a_packed_set_in_silence(
+    pack: Path, kind: str, record_fault: Callable[..., None]
+) -> None:
     file = pack / PACK[kind]
     told, without, silent = silently_different(file, flips(file.read_bytes(), len(kind)), lambda: pack_outcome(pack))
     assert silent == 0
     assert told + without == FLIPS
     assert told > 0
+    seen = {"told": told, "without effect": without, "silently different": silent}
+    record_fault(*FLIPPED, {"flips": FLIPS, "kinds of files": 1}, seen)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["cut", "empty", "swapped", "deleted"])
-def test_a_file_cut_emptied_swapped_or_deleted_is_told(root: Path, kind: str, how: str) -> None:
+def test_a_file_cut_emptied_swapped_or_deleted_is_told(
+    root: Path, kind: str, how: str, record_fault: Callable[..., None]
+) -> None:
     (file,) = root.glob(KINDS[kind])
     good, expected = file.read_bytes(), outcome(root)
     others = sorted(one for one in root.rglob(f"*{file.suffix}") if one != file and one.read_bytes() != good)
@@ -164,20 +178,22 @@ def test_a_file_cut_emptied_swapped_or_deleted_is_told(root: Path, kind: str, ho
         else:
             content = {"cut": good[: len(good) // 2], "empty": b"", "swapped": others[0].read_bytes()}[how]
             file.write_bytes(content)
-        if how == "deleted" and kind in ("run.json", "identity.json"):  # written anew, as it was
+        written_anew = how == "deleted" and kind in ("run.json", "identity.json")
+        seen = {"written anew": int(written_anew), "told": int(not written_anew), "silently different": 0}
+        if written_anew:
             assert outcome(root) == expected
         else:
             with pytest.raises(RaylabError) as caught:
                 outcome(root)
             assert "\n" not in str(caught.value)
-            if (kind, how) == ("study.json", "deleted"):
-                return
-            found = verify_study(Folder(str(root)), "flips")
-            # Round 0 is shared, and scored again where a strategy needs it.
-            assert found.damages or (kind, how) == ("score.json", "deleted") or kind == "superpixels.json"
+            if (kind, how) != ("study.json", "deleted"):
+                found = verify_study(Folder(str(root)), "flips")
+                # Round 0 is shared, and scored again where a strategy needs it.
+                assert found.damages or (kind, how) == ("score.json", "deleted") or kind == "superpixels.json"
     finally:
         file.write_bytes(good)
     assert outcome(root) == expected
+    record_fault(*ALTERED, {"files": 1}, seen)
 
 
 def test_a_whole_study_verifies(root: Path) -> None:
@@ -191,7 +207,9 @@ def test_a_whole_study_verifies(root: Path) -> None:
     ("kind", "steps"),
     [("ledger", "2 of its 5"), ("score.json", "3 of its 5"), ("superpixel maps", "5 of its 5"), ("run.json", None)],
 )
-def test_a_repaired_study_goes_on_to_the_same_picks(root: Path, tmp_path: Path, kind: str, steps: str | None) -> None:
+def test_a_repaired_study_goes_on_to_the_same_picks(
+    root: Path, tmp_path: Path, kind: str, steps: str | None, record_fault: Callable[..., None]
+) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     for one in root.rglob("*"):
@@ -214,3 +232,4 @@ def test_a_repaired_study_goes_on_to_the_same_picks(root: Path, tmp_path: Path, 
     (run,) = stored_study(store, "flips").runs
     there, here = (RunStore(Folder(str(one)), run).ledger(2) for one in (root, copy))
     assert here.equals(there)
+    record_fault(*REPAIRED, {"repairs": 1}, {"same picks": 1}, again=int(steps[0]) if steps else 0)
