@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from raylab.acquisition import FIELDS, Acquisition
 from raylab.config import (
     BudgetConfig,
     ComputeConfig,
@@ -17,6 +18,7 @@ from raylab.config import (
     SyntheticConfig,
     TrainingConfig,
 )
+from raylab.errors import ConfigError
 from raylab.files import Folder
 from raylab.runs import ResolvedRun, ResolvedStudy, resolve, resolve_study
 from raylab.runs.inputs import read_inputs
@@ -53,3 +55,22 @@ def tiny_run(storage: str = "unused", strategy: str = "entropy+spatial", **chang
         "storage": storage,
     }
     return RunConfig(**(values | changes))
+
+
+def other_values() -> dict[str, Any]:
+    """A value of every field of an acquisition that is not its default: a new field needs no row in the tests."""
+    return {name: _other_value(name) for name in FIELDS}
+
+
+def _other_value(name: str) -> Any:
+    kind = get_type_hints(Acquisition)[name]
+    default = getattr(Acquisition(uncertainty=1), name)
+    for value in (*(get_args(kind) if get_origin(kind) is Literal else ()), 0.5, 2.0, 2, True, "margin"):
+        try:
+            # Of the type that the field gives it.
+            found = getattr(Acquisition(**{"uncertainty": 1.0, name: value}), name)
+        except ConfigError:
+            continue
+        if found != default:
+            return found
+    raise AssertionError(f"{name}: no value but its default was found; add one to those that are tried")

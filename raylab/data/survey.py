@@ -62,7 +62,7 @@ class Answers:
     """What dataset.yaml says of things that look like mistakes.
 
     Attributes:
-        uri: of the file.
+        uri: of the file; empty where there is none, of a data set of the registry.
         absent: names of classes that may occur in no mask.
         ignored: the ids that do not count are given, not assumed.
         scaled: bits or range of images with more than 8 bits are given.
@@ -287,7 +287,8 @@ def _add(split: SplitSurvey, pair: _Pair, coding: MaskCoding | None) -> None:
 def _question(survey: Survey, dataset: Files, coding: MaskCoding, deep: Sequence[tuple[int, int]]) -> None:
     """Put what looks like a mistake among the problems, or the warnings where no file could say that it is meant."""
     own = dataset.answers
-    answers = own or Answers("dataset.yaml")
+    # The official coding of a set says what its ids mean, and has no file in which more could be said.
+    answers = own or Answers("", ignored=True)
     questions = [*_absent(survey, coding, answers), *_ignored(survey, coding, answers), *_dark(deep, dataset, answers)]
     where = f"{own.uri}: " if own else f"{survey.name}: "
     (survey.problems if own else survey.warnings).extend(f"{where}{line}" for line in questions)
@@ -314,10 +315,8 @@ def _absent(survey: Survey, coding: MaskCoding, answers: Answers) -> Iterator[st
     if absent:
         which = f"the class {absent[0]!r} occurs" if len(absent) == 1 else f"{len(absent)} classes occur"
         listed = f"absent: [{shorten([str(name) for name in absent], 30)}]"
-        yield (
-            f"{which} in no mask; the masks hold {_held(survey, coding, SPLITS)}. Correct the ids of the classes, or "
-            f"say `{listed}` in {_short(answers)} if that is meant"
-        )
+        way_out = f". Correct the ids of the classes, or say `{listed}` in {_short(answers)} if that is meant"
+        yield f"{which} in no mask; the masks hold {_held(survey, coding, SPLITS)}{way_out * bool(answers.uri)}"
     for name in sorted(answers.absent & occurs):
         yield f"absent: {name!r} occurs in the masks; take it out of absent"
 
@@ -348,10 +347,13 @@ def _dark(deep: Sequence[tuple[int, int]], dataset: Files, answers: Answers) -> 
     most, largest = max(one for one, _ in deep), max(one for _, one in deep)
     if most * _DARK < largest:
         needed = max(1, most.bit_length())
+        way_out = (
+            f"; say `bits: {needed}` or `range: [0, {most}]` in {_short(answers)}, or `range: [0, {largest}]` if they "
+            "are that dark"
+        )
         yield (
             f"{len(deep)} images have more than 8 bits a channel, but no value above {most} of {largest}, of which 8 "
-            f"bits would keep {256 * most // largest + 1} steps; say `bits: {needed}` or `range: [0, {most}]` in "
-            f"{_short(answers)}, or `range: [0, {largest}]` if they are that dark"
+            f"bits would keep {256 * most // largest + 1} steps{way_out * bool(answers.uri)}"
         )
 
 

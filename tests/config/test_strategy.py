@@ -13,23 +13,9 @@ from raylab.config.load import read_yaml
 from raylab.config.options import parse
 from raylab.errors import ConfigError
 from raylab.runs import Inputs, resolve
+from tests.configs import other_values
 
-CHANGED = {
-    "uncertainty": 0.5,
-    "feature": 0.25,
-    "spatial": 2.0,
-    "random": 0.125,
-    "distance": "linear",
-    "tau": 96.5,
-    "a": 1.5,
-    "b": 2.5,
-    "c": 3.0,
-    "p": 2.0,
-    "set_function": "max_sum",
-    "map": "margin",
-    "class_balanced": True,
-}
-"""A value of every field that is not the default; a new field needs one here and nowhere else in the tests."""
+CHANGED = other_values()
 
 
 def text_of(name: str) -> str:

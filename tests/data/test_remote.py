@@ -61,7 +61,7 @@ def test_file_that_vanishes_after_opening(remote: DataConfig, memory: Folder) ->
 
 
 def test_uri_that_leads_nowhere(memory: Folder) -> None:
-    with pytest.raises(DataError, match=rf"^{memory.uri}/none: no such folder; set data\.root to the folder of the"):
+    with pytest.raises(DataError, match=rf"^{memory.uri}/none: no such folder; set data\.root to where"):
         opened("camvid", memory.uri_of("none"))
     with pytest.raises(DataError, match=r"^data\.root: nope://data cannot be opened \(.*\); correct it$"):
         opened("camvid", "nope://data")

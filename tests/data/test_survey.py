@@ -89,6 +89,17 @@ def test_official_sets_are_warned_of(camvid_root):
     survey = survey_dataset(DataConfig(name="camvid", root=str(camvid_root)))
     assert survey.problems == []
     assert "camvid: the class 'fence' occurs in no mask" in survey.warnings[0]
+    # There is no file in which an answer could be given.
+    assert not any("dataset.yaml" in line for line in survey.warnings)
+
+
+def test_what_an_official_coding_ignores_is_not_asked_after(camvid_root):
+    for path in camvid_root.glob("*annot/*.png"):
+        mask = np.array(Image.open(path))
+        mask[: len(mask) // 2] = 11
+        Image.fromarray(mask).save(path)
+    survey = survey_dataset(DataConfig(name="camvid", root=str(camvid_root)))
+    assert not any("looks like a class" in line for line in [*survey.problems, *survey.warnings])
 
 
 def test_dark_16_bit_images_are_asked_after(boxes):

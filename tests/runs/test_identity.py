@@ -14,6 +14,7 @@ from raylab.acquisition import STRATEGIES, Acquisition
 from raylab.config import RunConfig, StrategyConfig, StudyConfig, TrainingConfig
 from raylab.runs import Inputs, ResolvedRun, resolve, resolve_study
 from raylab.runs.identity import SCHEMA, default_facts, facts_of, supervised_folder
+from tests.configs import other_values
 
 INPUTS = Inputs(data="d" * 64)
 FILE = Inputs(data="d" * 64, weights="f" * 64)
@@ -78,19 +79,7 @@ OTHER = {
     "budget.initial": 500,
     "budget.rounds": (1000,),
     "strategy.name": "random",
-    "strategy.uncertainty": 0.5,
-    "strategy.feature": 0.5,
-    "strategy.spatial": 0.5,
-    "strategy.random": 0.5,
-    "strategy.distance": "linear",
-    "strategy.set_function": "max_sum",
-    "strategy.map": "margin",
-    "strategy.class_balanced": True,
-    "strategy.tau": 64.0,
-    "strategy.a": 2.0,
-    "strategy.b": 1.5,
-    "strategy.c": 3.0,
-    "strategy.p": 2.0,
+    **{f"strategy.{name}": value for name, value in other_values().items()},
     "strategy.pca": 64,
     "seed": 1,
 }

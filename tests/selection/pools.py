@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from raylab.acquisition import Acquisition
+from raylab.acquisition import FIELDS, Acquisition
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
 from raylab.regions.superpixels import Geometry, Superpixels, geometry_of, joined
+from tests.configs import other_values
+
+OTHERS = other_values()
 
 
 class Case(NamedTuple):
@@ -122,4 +125,6 @@ def acquisitions(draw: st.DrawFn) -> Acquisition:
     q["a"], q["b"], q["c"] = draw(
         st.sampled_from([(1, 2, 2), (1, 1, 1), (1, 2, 3), (0.7, 1.1, 1.3), (1, 2, 1), (2, 1, 1), (3, 1, 2), (0, 1, 0)])
     )
+    base = Acquisition(**q)  # what a later version adds is drawn too
+    q |= {name: draw(st.sampled_from([getattr(base, name), OTHERS[name]])) for name in FIELDS if name not in q}
     return Acquisition(**q)
