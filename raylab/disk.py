@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +21,9 @@ import pyarrow as pa
 PARTIAL = ".writing-"
 """What the name of a file begins with that is not written to its end yet."""
 _STALE_SECONDS = 24 * 60 * 60
+"""On a file system without locks, what was last changed as long ago as this is being written no more."""
+LOCKS_BYTES = hasattr(fcntl, "F_OFD_SETLKW")
+"""Whether bytes of an open file can be held; else whole files are."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Kind = Literal["file", "folder"]
@@ -142,25 +147,86 @@ class Disk:
         folder, name = os.path.split(path)
         make_folder(folder)
         self._sweep(folder)
-        partial = f"{folder}/{PARTIAL}{uuid4().hex[:8]}-{name}"
-        try:
-            _write_exclusively(partial, data)
-            yield partial
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(partial)
-            raise
+        with _new_partial(folder, name) as file:
+            try:
+                _write_through(file, data)
+                yield file.name
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(file.name)
+                raise
 
     def _sweep(self, folder: str) -> None:
         """Remove what killed processes left half written in a folder, the first time that it is written into."""
         if folder in self._swept:
             return
         self._swept.add(folder)
-        # Another process may be writing now, or sweep too.
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(PARTIAL) and time.time() - entry.stat().st_mtime > _STALE_SECONDS:
-                    os.unlink(entry.path)
+                if entry.name.startswith(PARTIAL):
+                    with suppress(OSError):  # another process may sweep too
+                        _remove_abandoned(entry.path)
+
+
+def _new_partial(folder: str, name: str) -> IO[bytes]:
+    """A new file, held: the kernel lets go of it when this process ends in whatever way."""
+    while True:
+        file = open(f"{folder}/{PARTIAL}{uuid4().hex[:8]}-{name}", "xb")  # noqa: SIM115
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:  # nobody swept it before it was held
+            return file
+        file.close()
+
+
+def _remove_abandoned(path: str) -> None:
+    """Remove a file that is half written, unless a process is writing it."""
+    with open(path, "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            if time.time() - os.fstat(file.fileno()).st_mtime < _STALE_SECONDS:
+                return
+        os.unlink(path)
+
+
+def locked(path: str, first_byte: int | None) -> IO[bytes]:
+    """Wait until nobody else holds a file, or a byte of it, and hold that until the file is closed.
+
+    A lock file that was deleted while it was waited for locks nobody out.
+
+    Args:
+        path: of the file; made where it is missing and wholly held.
+        first_byte: that is held, which need not be there; None holds the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    while True:
+        if first_byte is None:
+            make_folder(os.path.dirname(path))
+        file: IO[bytes] = open(path, "wb" if first_byte is None else "r+b")  # noqa: SIM115
+        try:
+            _wait_for(file, first_byte)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _wait_for(file: IO[bytes], first_byte: int | None) -> None:
+    if first_byte is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    # Locks of an open file, not of the process: those would be lost when any thread closes the file once.
+    lock = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, first_byte, 1, 0)
+    fcntl.fcntl(file, fcntl.F_OFD_SETLKW, lock)
 
 
 def make_folder(path: str) -> None:
@@ -176,16 +242,20 @@ def make_folder(path: str) -> None:
 
 
 def _write_exclusively(path: str, data: Buffer) -> None:
-    # Bytes that are not on the disk before the name is there can be lost to a power cut while the name stays.
     with open(path, "xb") as file:
         try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            _write_through(file, data)
         except BaseException:
             with suppress(OSError):
                 os.unlink(path)
             raise
+
+
+def _write_through(file: IO[bytes], data: Buffer) -> None:
+    # Bytes that are not on the disk before the name is there can be lost to a power cut while the name stays.
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _walk(folder: str, errors: list[OSError]) -> Iterator[str]:

@@ -8,7 +8,6 @@ handles that image decoders read from, lists no links, and passes every file thr
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.bucket_address import Address, split_uri
-from raylab.disk import PARTIAL, Buffer, Disk, make_folder
+from raylab.disk import LOCKS_BYTES, PARTIAL, Buffer, Disk, locked, make_folder
 from raylab.errors import DamagedError, ExistsError, MissingError, StoreError
 from raylab.object_store import Bucket, open_bucket, probe
 from raylab.settled import found_once
@@ -84,7 +83,7 @@ class Folder:
 
     It pickles as its address, and opens the same folder again: workers get it as an argument. Files whose names begin
     with `.writing-` are being written, or were left by a process that was killed meanwhile: no listing shows them, and
-    those older than a day are removed when their folder is written into.
+    what was left is removed when another process writes into the folder.
 
     Args:
         uri: local path, or URI; options follow a question mark (see `raylab.bucket_address`).
@@ -450,29 +449,16 @@ class Folder:
         if self.local is None:
             yield
             return
-        path = f".locks/{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        digest = hashlib.sha256(name.encode()).digest()
         self.check_root()
+        # The marker of a root can hold every lock, and cannot be deleted unnoticed as a lock file can.
+        marked = LOCKS_BYTES and self.is_file(ROOT_MARKER)
+        path = ROOT_MARKER if marked else f".locks/{digest.hex()[:16]}"
         with self._told(path, "written"):
-            file = self._locked(path)
+            file = locked(self.full(path), int.from_bytes(digest[:7], "big") if marked else None)
         with file:
+            self.check_root()
             yield
-
-    def _locked(self, path: str) -> IO[str]:
-        """A lock file, open and held. One that was deleted while it was waited for, or held, locks nobody out."""
-        full = self.full(path)
-        while True:
-            make_folder(self.full(".locks"))
-            file = open(full, "w")  # noqa: SIM115
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(full)):
-                    return file
-            except FileNotFoundError:
-                pass
-            except BaseException:
-                file.close()
-                raise
-            file.close()
 
     def for_ray(self, path: str) -> dict[str, Any]:
         """A folder below, as the configurations of Ray Train and Ray Tune take it; raises as `check_root`."""

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raylab import object_store
+from raylab import disk, object_store
 from raylab.bucket_address import split_uri
 from raylab.disk import PARTIAL
 from raylab.errors import ExistsError, MissingError, StoreError
@@ -216,25 +216,49 @@ def test_a_file_uri_is_its_local_path(tmp_path: Path) -> None:
         Folder("file://another-host/x")
 
 
-def left_over(folder: Path, name: str, age: timedelta) -> Path:
-    """What a process leaves that is killed while it writes."""
-    path = folder / f"{PARTIAL}01234567-{name}"
-    path.write_bytes(b"half")
+_WRITES = """
+import os, sys
+from raylab import disk
+from raylab.files import Folder
+def stop(*_):
+    print("half", flush=True)
+    sys.stdin.read()
+disk.os.replace = stop
+Folder(sys.argv[1]).write_bytes("a/x", b"half")
+"""
+
+
+def test_what_a_killed_process_left_is_not_seen_and_is_swept(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _WRITES, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == b"half\n"
+        (left,) = (tmp_path / "a").iterdir()
+        assert left.name.startswith(PARTIAL)
+        store = Folder(tmp_path)
+        assert (store.list("a"), store.walk()) == ([], ([], []))
+        Folder(tmp_path).write_json("a/y", 1)
+        assert left.exists(), "a file that is being written was removed"
+        writer.kill()
+        writer.wait()
+    store.write_json("a/y", 1)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["y"]
+
+
+@pytest.mark.parametrize(("age", "stays"), [(timedelta(hours=25), False), (timedelta(hours=23), True)])
+def test_without_locks_what_was_left_is_swept_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: timedelta, stays: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(disk.fcntl, "flock", refuse)
+    left = tmp_path / f"{PARTIAL}01234567-x"
+    left.write_bytes(b"half")
     then = time.time() - age.total_seconds()
-    os.utime(path, (then, then))
-    return path
-
-
-def test_what_a_killed_process_left_is_not_seen_and_swept_after_a_day(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    old, young = (left_over(tmp_path / "a", name, timedelta(hours=hours)) for name, hours in (("x", 25), ("y", 23)))
-    elsewhere = left_over(tmp_path / "a" / "b", "x", timedelta(hours=25))
-    store = Folder(tmp_path)
-    assert store.list("a") == ["b"]
-    assert store.walk() == ([], [])
-    store.write_json("a/x.json", 1)
-    assert store.list("a") == ["b", "x.json"]
-    assert [path.exists() for path in (old, young, elsewhere)] == [False, True, True]
+    os.utime(left, (then, then))
+    Folder(tmp_path).write_json("y", 1)
+    assert left.exists() == stays
 
 
 @contextmanager

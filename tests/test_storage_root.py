@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from raylab.disk import LOCKS_BYTES
 from raylab.errors import DamagedError, StoreError
 from raylab.files import ROOT_MARKER, Folder
 
@@ -98,6 +100,36 @@ def test_a_lock_file_deleted_while_it_is_waited_for_locks_nobody_out(tmp_path: P
     waiting.join()
     later.join()
     assert max(most) == 1
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(not LOCKS_BYTES, reason="this system cannot lock bytes of a file")
+def test_nothing_that_is_deleted_below_a_root_gives_a_lock_two_holders(
+    tmp_path: Path, record_fault: Callable[..., None]
+) -> None:
+    held, store = Folder(str(tmp_path)).claim(), Folder(str(tmp_path))
+    entered: list[str] = []
+
+    def hold() -> None:
+        with store.lock("task"):
+            entered.append("second")
+
+    second = threading.Thread(target=hold, daemon=True)
+    with held.lock("task"), held.lock("another"):
+        second.start()
+        for file in tmp_path.iterdir():
+            if file.name != ROOT_MARKER:
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+        second.join(0.3)
+        assert not entered
+    second.join()
+    with held.lock("task"):
+        (tmp_path / ROOT_MARKER).unlink()
+        Folder(str(tmp_path)).claim()
+        with pytest.raises(StoreError, match=rf"{ROOT_MARKER} is another root's"):
+            held.write_bytes("a", b"")
+    seen = {"second holders": 0}
+    record_fault("the files of a lock are deleted while it is held", "one holder at a time", {"deletions": 2}, seen)
 
 
 def test_a_limit_on_file_sizes_leaves_nothing(tmp_path: Path) -> None:
