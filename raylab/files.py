@@ -480,6 +480,8 @@ class Folder:
         except OSError as error:
             if isinstance(error, FileNotFoundError) and done == "read":
                 raise MissingError(f"{self.uri_of(path)} is missing; restore it, or correct the path") from None
+            if isinstance(error, FileNotFoundError):
+                self.check_root()
             reason, way_out = _reason(error), self._files.way_out(error)
             raise StoreError(f"{self.uri_of(path)} cannot be {done} ({reason}); {way_out}", reason) from None
 
