@@ -72,17 +72,23 @@ class DataConfig(Frozen):
     """Folder or URI (s3://, gs://) of the data set, raw or packed by `raylab pack`; not used by `synthetic`."""
     train_list: str = "train"
     """The list of images that is the pool, where a data set brings several (VOC 2012: `train_aug` is SBD's)."""
-    max_pixels: Positive = 2**28
-    """Pixels of one image or mask above which it is refused before it is decoded (16,384 x 16,384); decoding takes up
-    to 8 bytes a pixel."""
+    tile: Positive | None = None
+    """Pixels of a side, a multiple of `regions.size`: larger images become tiles of at most this height and width, each
+    an image of its own from then on. `raylab pack` stores the tiles, so that each is read by itself."""
+    max_pixels: Positive = 2**25
+    """Pixels of one image or tile above which it is refused (about 5,800 x 5,800): all of them go through the network
+    together."""
+    max_decoded: Positive = 2**28
+    """Pixels of one file above which it is refused where it is decoded whole (16,384 x 16,384), which takes up to 8
+    bytes a pixel. Of tiled PNG (not interlaced) and TIFF files only bands of rows are decoded."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def key(self) -> str:
         """The fields that say which data these are, wherever they lie, as text to tell data sets apart by."""
         fields = {"name", "synthetic"} if self.name == "synthetic" else {"name"}
-        if self.name != "synthetic" and self.train_list != "train":
-            fields.add("train_list")
+        if self.name != "synthetic":
+            fields |= {field for field in ("train_list", "tile") if field in self.model_fields_set}
         return json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
 
 

@@ -6,20 +6,23 @@ file is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from raylab.data.bands import TileFile, Values, bands_of, read_window
 from raylab.data.classes import IGNORE, Colour
 from raylab.data.image_file import (
     PLAIN,
     ImageFile,
     Reading,
     bits,
+    check_decodable,
     check_trailer,
     deep_values,
     lossy_format,
@@ -52,16 +55,32 @@ def read_rgb(file: ImageFile, reading: Reading = PLAIN) -> NDArray[np.uint8]:
         DataError: the file is missing, does not decode, has too many pixels or stores more than 8 bits a channel in a
             way that is not read.
     """
+    values, largest = image_values(file, reading)
+    return _in_8_bits(file, values, largest, reading) if largest else values
+
+
+def image_values(file: ImageFile, reading: Reading = PLAIN) -> Values:
+    """Decode an image, upright, as it is stored.
+
+    Returns:
+        (H, W, 3) uint8 RGB and 0; or, of more than 8 bits a channel, (H, W) or (H, W, 3) uint16 and the largest value
+        that the bits can hold.
+
+    Raises:
+        DataError: as `read_rgb`.
+    """
+    if isinstance(file, TileFile):
+        return read_window(file, reading, "image", lambda band: image_values(band, reading))
     with open_image(file, reading) as image:
         way = orientation(image)
+        values: NDArray[Any]
         if bits(image) > 8:
             values, largest = deep_values(file, image, reading)
-            rgb = _in_8_bits(file, values, largest, reading)
         else:
             _load(file, image)
-            rgb = _as_rgb(image)
+            values, largest = _as_rgb(image), 0
         check_trailer(file, image, way)
-        return rgb if way == 1 else turned(rgb, way)
+        return (values if way == 1 else turned(values, way)), largest
 
 
 def _load(file: ImageFile, image: Image.Image) -> None:
@@ -84,10 +103,13 @@ def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _blocks(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     """A decoded image in parts of whole rows, so that conversions need no further copy of all of it."""
-    step = max(1, _BLOCK_PIXELS // image.width)
-    for top in range(0, image.height, step):
-        end = min(top + step, image.height)
-        yield slice(top, end), image.crop((0, top, image.width, end))
+    for rows in _row_blocks(image.height, image.width):
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))
+
+
+def _row_blocks(height: int, width: int) -> Iterator[slice]:
+    step = max(1, _BLOCK_PIXELS // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def _in_8_bits(file: ImageFile, values: NDArray[np.uint16], largest: int, reading: Reading) -> NDArray[np.uint8]:
@@ -112,34 +134,12 @@ def deep_maximum(file: ImageFile, reading: Reading = PLAIN) -> tuple[int, int] |
         DataError: as `read_rgb`.
     """
     with open_image(file, reading, whole=False) as image:
+        if isinstance(file, TileFile) and bands_of(file.file, image) is None:
+            check_decodable(file.file, image, reading)
         if bits(image) <= 8:
             return None
-    with open_image(file, reading) as image:
-        values, largest = deep_values(file, image, reading)
-        return int(values.max(initial=0)), largest
-
-
-def check_image(file: ImageFile, reading: Reading, size: tuple[int, int]) -> None:
-    """Decode an image, and keep nothing of it.
-
-    Args:
-        file: to read.
-        reading: how.
-        size: its upright height and width by the header.
-
-    Raises:
-        DataError: as `read_rgb`.
-    """
-    if size[0] * size[1] <= _BLOCK_PIXELS:
-        read_rgb(file, reading)
-        return
-    with open_image(file, reading) as image:
-        way = orientation(image)
-        if bits(image) > 8:
-            deep_values(file, image, reading)
-        else:
-            _load(file, image)
-        check_trailer(file, image, way)
+    values, largest = image_values(file, reading)
+    return int(values.max(initial=0)), largest
 
 
 class MaskCoding(Protocol):
@@ -150,24 +150,28 @@ class MaskCoding(Protocol):
         """Of the values that masks hold."""
         ...
 
-    def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
-        """(H, W) uint8 training ids, `IGNORE` where a pixel does not count.
+    def values(self, image: Image.Image, uri: str) -> NDArray[Any]:
+        """(H, W) values that the file holds: uint8 ids, or uint32 packed colours.
 
         Args:
             image: of the mask, opened; its pixels are not decoded yet.
             uri: of the file, for messages.
 
         Raises:
-            DataError: the image has another mode than the coding wants, or values without a class.
+            DataError: the image has another mode than the coding wants.
         """
         ...
 
-    def count(self, image: Image.Image, uri: str) -> dict[int, int]:
-        """Pixels by the value that the file holds, a packed colour where masks are painted; arguments as `decode`.
+    def training_ids(self, values: NDArray[Any], uri: str) -> NDArray[np.uint8]:
+        """(H, W) uint8 training ids of values, `IGNORE` where a pixel does not count.
 
         Raises:
-            DataError: the image has another mode than the coding wants. Values without a class are counted.
+            DataError: there are values without a class.
         """
+        ...
+
+    def count(self, values: NDArray[Any]) -> dict[int, int]:
+        """Pixels by value; values without a class are counted."""
         ...
 
     def refuse_unknown(self, counts: Mapping[int, int], uri: str) -> None:
@@ -205,12 +209,24 @@ def read_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -> 
         DataError: the file is missing, does not decode, is lossy, has too many pixels, a wrong mode or values without a
             class.
     """
+    return coding.training_ids(mask_values(file, coding, reading), str(file))
+
+
+def mask_values(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -> NDArray[Any]:
+    """(H, W) values that a mask holds (`MaskCoding.values`), upright.
+
+    Raises:
+        DataError: as `read_mask`, but for values without a class.
+    """
+    if isinstance(file, TileFile):
+        kind = f"mask {coding.key()!r}"
+        return read_window(file, reading, kind, lambda band: (mask_values(band, coding, reading), 0))[0]
     with open_image(file, reading) as image:
         way = orientation(image)
         refuse_lossy(file, image)
-        ids = coding.decode(image, str(file))
+        values = coding.values(image, str(file))
         check_trailer(file, image, way)
-        return ids if way == 1 else turned(ids, way)
+        return values if way == 1 else turned(values, way)
 
 
 def count_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -> tuple[tuple[int, int], dict[int, int]]:
@@ -219,12 +235,8 @@ def count_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) ->
     Raises:
         DataError: as `read_mask`, but for values without a class, which are counted.
     """
-    with open_image(file, reading) as image:
-        way = orientation(image)
-        refuse_lossy(file, image)
-        counts = coding.count(image, str(file))
-        check_trailer(file, image, way)
-        return ((image.width, image.height) if way >= 5 else (image.height, image.width)), counts
+    values = mask_values(file, coding, reading)
+    return (values.shape[0], values.shape[1]), coding.count(values)
 
 
 def refuse_lossy(file: ImageFile, image: Image.Image) -> None:
@@ -263,17 +275,30 @@ class IdCoding:
         table[list(self.ignored)] = IGNORE
         object.__setattr__(self, "_table", table)
 
-    def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
-        """See `MaskCoding.decode`."""
-        factor, histogram = self._look(image, uri)
-        self.refuse_unknown(_by_id(histogram, factor), uri)
-        table: NDArray[np.int16] = self.__dict__["_table"]
-        return np.asarray(table[np.arange(256) // factor].astype(np.uint8)[np.asarray(image)], np.uint8)
+    def values(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
+        """See `MaskCoding.values`."""
+        raw = raw_mode(image)
+        if bits(image) > 8 or image.mode not in ("L", "P"):
+            raise DataError(f"{uri}: {self._wrong_mode(image.mode)}")
+        if raw.partition(";")[2] in ("I", "R", "IR", "2I", "4I"):
+            raise DataError(f"{uri}: mask is stored inverted (white as 0), so its ids are ambiguous; save it as PNG")
+        image.load()
+        if image.mode == "P" and self.colours:
+            self._check_palette(image, np.flatnonzero(image.histogram()[:256]).tolist(), uri)
+        values = np.array(image)
+        values //= np.uint8(_SCALED_IDS.get(raw, 1))
+        return values
 
-    def count(self, image: Image.Image, uri: str) -> dict[int, int]:
+    def training_ids(self, values: NDArray[Any], uri: str) -> NDArray[np.uint8]:
+        """See `MaskCoding.training_ids`."""
+        self.refuse_unknown(self.count(values), uri)
+        table: NDArray[np.int16] = self.__dict__["_table"]
+        return np.asarray(table.astype(np.uint8)[values], np.uint8)
+
+    def count(self, values: NDArray[Any]) -> dict[int, int]:
         """See `MaskCoding.count`."""
-        factor, histogram = self._look(image, uri)
-        return _by_id(histogram, factor)
+        histogram = Image.fromarray(values).histogram()
+        return {value: pixels for value, pixels in enumerate(histogram) if pixels}
 
     def refuse_unknown(self, counts: Mapping[int, int], uri: str) -> None:
         """See `MaskCoding.refuse_unknown`."""
@@ -284,20 +309,6 @@ class IdCoding:
             raise DataError(
                 f"{uri}: mask ids without a class: {found} ({pixels} pixels; known: {known}); {self.way_out}"
             )
-
-    def _look(self, image: Image.Image, uri: str) -> tuple[int, NDArray[np.int64]]:
-        """What the file's values were multiplied by, and the pixels by value, once the mask holds ids at all."""
-        raw = raw_mode(image)
-        if bits(image) > 8 or image.mode not in ("L", "P"):
-            raise DataError(f"{uri}: {self._wrong_mode(image.mode)}")
-        if raw.partition(";")[2] in ("I", "R", "IR", "2I", "4I"):
-            raise DataError(f"{uri}: mask is stored inverted (white as 0), so its ids are ambiguous; save it as PNG")
-        factor = _SCALED_IDS.get(raw, 1)
-        image.load()
-        histogram = np.asarray(image.histogram()[:256], np.int64)
-        if image.mode == "P" and self.colours:
-            self._check_palette(image, np.flatnonzero(histogram).tolist(), uri)
-        return factor, histogram
 
     def _check_palette(self, image: Image.Image, used: Sequence[int], uri: str) -> None:
         colours = self.colours or {}
@@ -370,32 +381,36 @@ class ColourCoding:
         object.__setattr__(self, "_codes", codes[order])
         object.__setattr__(self, "_values", values[order])
 
-    def decode(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
-        """See `MaskCoding.decode`."""
-        self._check_mode(image, uri)
+    def values(self, image: Image.Image, uri: str) -> NDArray[np.uint32]:
+        """See `MaskCoding.values`."""
+        if image.mode not in ("RGB", "RGBA", "P") or bits(image) > 8:
+            kind = f"{bits(image)} bits a channel" if bits(image) > 8 else f"mode {image.mode}"
+            raise DataError(f"{uri}: mask has {kind}, colours (mode RGB) are expected; {self.ids_way_out}")
         image.load()
-        codes: NDArray[np.uint32] = self.__dict__["_codes"]
-        values: NDArray[np.uint8] = self.__dict__["_values"]
-        ids = np.empty((image.height, image.width), np.uint8)
-        unknown: dict[int, int] = {}
+        values = np.empty((image.height, image.width), np.uint32)
         for rows, block in _blocks(image):
-            packed = _packed(block)
-            nearest = np.minimum(np.searchsorted(codes, packed), len(codes) - 1)
-            ids[rows] = values[nearest]
-            if (stray := codes[nearest] != packed).any():
-                for code, pixels in _counted(packed[stray]):
-                    unknown[code] = unknown.get(code, 0) + pixels
+            values[rows] = _packed(block)
+        return values
+
+    def training_ids(self, values: NDArray[Any], uri: str) -> NDArray[np.uint8]:
+        """See `MaskCoding.training_ids`."""
+        codes: NDArray[np.uint32] = self.__dict__["_codes"]
+        table: NDArray[np.uint8] = self.__dict__["_values"]
+        ids = np.empty(values.shape, np.uint8)
+        unknown: Counter[int] = Counter()
+        for rows in _row_blocks(*values.shape):
+            block = values[rows]
+            nearest = np.minimum(np.searchsorted(codes, block), len(codes) - 1)
+            ids[rows] = table[nearest]
+            unknown.update(_counted(block[codes[nearest] != block]))
         self.refuse_unknown(unknown, uri)
         return ids
 
-    def count(self, image: Image.Image, uri: str) -> dict[int, int]:
+    def count(self, values: NDArray[Any]) -> dict[int, int]:
         """See `MaskCoding.count`."""
-        self._check_mode(image, uri)
-        image.load()
-        counts: dict[int, int] = {}
-        for _, block in _blocks(image):
-            for code, pixels in _counted(_packed(block)):
-                counts[code] = counts.get(code, 0) + pixels
+        counts: Counter[int] = Counter()
+        for rows in _row_blocks(*values.shape):
+            counts.update(_counted(values[rows]))
         return counts
 
     def refuse_unknown(self, counts: Mapping[int, int], uri: str) -> None:
@@ -404,11 +419,6 @@ class ColourCoding:
             found = shorten([self.told(code) for code in unknown])
             pixels = sum(counts[code] for code in unknown)
             raise DataError(f"{uri}: mask colours without a class: {found} ({pixels} pixels); {self.way_out}")
-
-    def _check_mode(self, image: Image.Image, uri: str) -> None:
-        if image.mode not in ("RGB", "RGBA", "P") or bits(image) > 8:
-            kind = f"{bits(image)} bits a channel" if bits(image) > 8 else f"mode {image.mode}"
-            raise DataError(f"{uri}: mask has {kind}, colours (mode RGB) are expected; {self.ids_way_out}")
 
     def meaning(self, value: int) -> int | None:
         """See `MaskCoding.meaning`."""
@@ -430,19 +440,15 @@ def _pack(colour: Colour) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
-def _by_id(histogram: NDArray[np.int64], factor: int) -> dict[int, int]:
-    return {value // factor: int(histogram[value]) for value in np.flatnonzero(histogram).tolist()}
-
-
 def _packed(image: Image.Image) -> NDArray[np.uint32]:
     """(H, W) uint32: red, green and blue of every pixel in one number."""
     rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
     return np.asarray(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2], np.uint32)
 
 
-def _counted(packed: NDArray[np.uint32]) -> Iterator[tuple[int, int]]:
+def _counted(packed: NDArray[np.uint32]) -> dict[int, int]:
     values, counts = np.unique(packed, return_counts=True)
-    return zip(values.tolist(), counts.tolist(), strict=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _or_none(values: Sequence[int]) -> str:

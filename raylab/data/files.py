@@ -9,25 +9,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raylab.data import decode
+from raylab.data.bands import TileFile, Window
 from raylab.data.base import Split
 from raylab.data.classes import ClassMap
 from raylab.data.decode import MaskCoding
 from raylab.data.fingerprint import FileDigests, Fingerprint
-from raylab.data.image_file import PLAIN, ImageFile, Reading, read_size
-from raylab.data.layout import SPLITS, Entry
-from raylab.data.packed import PackedFolder
+from raylab.data.image_file import PLAIN, ImageFile, Reading, read_size, size_of_file
+from raylab.data.layout import SPLITS, Entry, tiles_of
+from raylab.data.packed import PackedFolder, tile_path
 from raylab.data.source import Source
 from raylab.data.survey import Answers, FileFacts, Survey, sizes_differ, survey_files, told_size
 from raylab.errors import DataError
 from raylab.progress import Progress
 
 _REQUESTS = 32
+_T = TypeVar("_T")
 
 
 class FileDataset:
@@ -74,15 +76,38 @@ class FileDataset:
         self.reading = reading
         self.answers = answers
         self._sizes: dict[tuple[Split, int], tuple[int, ...]] = {}
-        self._complete: dict[Split, tuple[Entry, ...]] = {}
+        self._pairs: dict[Split, tuple[Entry, ...]] = {}
         self._single: dict[Split, tuple[Entry, ...]] = {}
+        self._tiles: dict[Split, tuple[Entry, ...]] = {}
         for split, found in entries.items():
-            self._complete[split] = tuple(entry for entry in found if None not in entry)
-            self._single[split] = tuple(entry for entry in found if None in entry)
+            self._pairs[split] = tuple(entry for entry in found if entry.paired)
+            self._single[split] = tuple(entry for entry in found if not entry.paired)
+
+    def _images(self, split: Split) -> tuple[Entry, ...]:
+        """The images of a split: its files, or tiles of those that are larger than a tile."""
+        if self.reading.tile is None:
+            return self._pairs[split]
+        if split not in self._tiles:
+            files = [self.image_file(entry) for entry in self._pairs[split]]
+            found = _in_threads(self._whole_size, files, 1 if self.source.local else _REQUESTS)
+            tiles = [tile for entry, size in zip(self._pairs[split], found, strict=True)
+                     for tile in tiles_of(entry, size, self.reading.tile)]  # fmt: skip
+            self._tiles[split] = tuple(sorted(tiles, key=lambda tile: os.fsencode(tile.name)))
+        return self._tiles[split]
+
+    def _whole_size(self, file: ImageFile) -> tuple[int, int] | None:
+        """None of a file whose header cannot be read, which whoever reads it tells."""
+        try:
+            return file.shape or size_of_file(file, self.reading)
+        except DataError:
+            return None
 
     def image_names(self, split: Split) -> list[str]:
-        """Names of the images of a split, sorted bytewise; its position is the image's index."""
-        return [entry.name for entry in self._complete[split]]
+        """Names of the images of a split, sorted bytewise; its position is the image's index.
+
+        With `data.tile` larger images are tiles, named by their first row and column: `aerial@00000,02048`.
+        """
+        return [entry.name for entry in self._images(split)]
 
     def image_sizes(self, split: Split) -> NDArray[np.int32]:
         """(images, 2) int32 upright heights and widths in pixels, read from the files' headers.
@@ -90,13 +115,13 @@ class FileDataset:
         Raises:
             DataError: headers that do not decode, all of them.
         """
-        sizes = self._read_sizes([self.image_file(entry) for entry in self._complete[split]])
+        sizes = self._read_sizes([self.image_file(entry) for entry in self._images(split)])
         self._sizes |= {(split, index): tuple(size) for index, size in enumerate(sizes.tolist())}
         return sizes
 
     def mask_sizes(self, split: Split) -> NDArray[np.int32]:
         """The same of the masks."""
-        return self._read_sizes([self.mask_file(entry) for entry in self._complete[split]])
+        return self._read_sizes([self.mask_file(entry) for entry in self._images(split)])
 
     def read_image(self, split: Split, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, upright.
@@ -105,7 +130,7 @@ class FileDataset:
             DataError: the file is missing or does not decode, or has another size than its header or index says.
             IndexError: the split has no such image.
         """
-        file = self.image_file(self._complete[split][index])
+        file = self.image_file(self._images(split)[index])
         image = decode.read_rgb(file, self.reading)
         if file.shape is not None and file.shape != image.shape[:2]:
             raise DataError(f"{file}: image is {told_size(image.shape)}, packed as {told_size(file.shape)}; pack again")
@@ -122,7 +147,7 @@ class FileDataset:
         """
         if self.coding is None:
             raise DataError(self.found_at_opening)
-        entry = self._complete[split][index]
+        entry = self._images(split)[index]
         file = self.mask_file(entry)
         mask = decode.read_mask(file, self.coding, self.reading)
         if (split, index) not in self._sizes:
@@ -165,6 +190,8 @@ class FileDataset:
         coding = self.coding_key()
         if isinstance(self.source, PackedFolder) and (own := self.source.fingerprint(self.classes.names, coding)):
             return own
+        if isinstance(self.source, PackedFolder) and self.source.tile:
+            raise DataError(f"{self.source.uri}: its tiles were packed with other classes or masks; pack again")
         digests = digests or FileDigests()
         fingerprint = Fingerprint(self.name, self.classes.names, coding)
         done, paths = 0, {split: [path for pair in self.paths(split) for path in pair] for split in SPLITS}
@@ -181,26 +208,35 @@ class FileDataset:
         return fingerprint.hexdigest()
 
     def paths(self, split: Split) -> list[tuple[str, str]]:
-        """Paths of each image and its mask below the root, in the order of the names."""
-        return [(entry.image or "", entry.mask or "") for entry in self._complete[split]]
+        """Paths of each image's file and its mask's below the root, in the order of their names, tiles or not."""
+        return [(entry.image or "", entry.mask or "") for entry in self._pairs[split]]
 
     def entries(self, split: Split) -> tuple[Entry, ...]:
         """All entries of a split, those without image or mask included."""
-        return self._complete[split] + self._single[split]
+        return self._images(split) + self._single[split]
 
     def image_file(self, entry: Entry) -> ImageFile:
         """An entry's image, which it must have."""
         assert entry.image is not None
-        return self.source.file(entry.image)
+        return self._file(entry.image, entry.window)
 
     def mask_file(self, entry: Entry) -> ImageFile:
         """An entry's mask, which it must have."""
         assert entry.mask is not None
-        return self.source.file(entry.mask)
+        return self._file(entry.mask, entry.window)
+
+    def _file(self, path: str, window: Window | None) -> ImageFile:
+        if window is None:
+            return self.source.file(path)
+        if isinstance(self.source, PackedFolder) and self.source.tile:
+            return self.source.file(tile_path(path, window.top, window.left))
+        return TileFile(self.source.file(path), window)
 
     def coding_key(self) -> bytes:
         """What tells how the files are read, for the fingerprint."""
-        return (self.coding.key() if self.coding is not None else b"") + self.reading.key()
+        cut = any(entry.window for split in SPLITS for entry in self._images(split))
+        tile = f" tile {self.reading.tile}".encode() if cut else b""
+        return (self.coding.key() if self.coding is not None else b"") + self.reading.key() + tile
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_sizes": {}}
@@ -224,9 +260,7 @@ class FileDataset:
         return np.asarray(sizes, np.int32).reshape(-1, 2)
 
 
-def _in_threads(
-    read: Callable[[ImageFile], tuple[int, int] | list[str]], files: Sequence[ImageFile], threads: int
-) -> list[tuple[int, int] | list[str]]:
+def _in_threads(read: Callable[[ImageFile], _T], files: Sequence[ImageFile], threads: int) -> list[_T]:
     # Headers of local files are read faster than threads take them up.
     if threads == 1:
         return [read(file) for file in files]

@@ -50,7 +50,7 @@ def suggest(
     Returns:
         One line that names what to say in dataset.yaml where that mends it, else the problems and what was found.
     """
-    if any(None not in entry for found in entries.values() for entry in found) and "{split}" not in layout.images:
+    if any(entry.paired for found in entries.values() for entry in found) and "{split}" not in layout.images:
         # Images and masks pair, so the folders are right unless the splits are folders in them.
         if not (line := _other_folders(source, layout, nested=True)):
             return list(problems)

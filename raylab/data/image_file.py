@@ -6,6 +6,7 @@ becomes a `DataError` of one line.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,10 @@ from raylab.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
 """That are read: others of PIL's run other programs (EPS), or are no format for pictures or masks."""
-MAX_PIXELS = 2**28
-"""Of an image, unless `data.max_pixels` says otherwise: 16,384 x 16,384."""
+MAX_PIXELS = 2**25
+"""Of an image that goes through the network whole, unless `data.max_pixels` says otherwise."""
+MAX_DECODED = 2**28
+"""Of an image that is decoded whole, unless `data.max_decoded` says otherwise: 16,384 x 16,384."""
 EXIF_ORIENTATION = int(ExifTags.Base.Orientation)
 
 _DEEP_GREY = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I;12": 4095}
@@ -53,17 +56,45 @@ class ImageFile(Protocol):
 
 
 @dataclass(frozen=True)
+class Band:
+    """Whole rows of a large image, as an image file of its own in memory.
+
+    Attributes:
+        file: that they are rows of, which messages name.
+        content: the bytes of the file of its own.
+    """
+
+    file: ImageFile
+    content: bytes
+    shape: None = None
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    def state(self) -> None:
+        """It has no time of its own."""
+
+    def open(self, whole: bool = True) -> IO[bytes]:
+        """See `ImageFile.open`."""
+        return io.BytesIO(self.content)
+
+
+@dataclass(frozen=True)
 class Reading:
     """How the files of a data set are read.
 
     Attributes:
-        max_pixels: that an image or mask may have; more are refused by the header, before anything is decoded.
+        max_pixels: that an image or tile may have, all of which go through the network together.
+        max_decoded: that may be decoded together; more are refused before anything is decoded.
+        tile: height and width of an image at most; larger ones are read as tiles. None: no image is cut.
         low: value of images with more than 8 bits a channel that becomes 0.
         high: value of such images that becomes 255; None: the largest that the file's bits can hold.
         clip: values outside become 0 and 255; otherwise they are refused.
     """
 
     max_pixels: int = MAX_PIXELS
+    max_decoded: int = MAX_DECODED
+    tile: int | None = None
     low: int = 0
     high: int | None = None
     clip: bool = True
@@ -90,11 +121,8 @@ def open_image(file: ImageFile, reading: Reading = PLAIN, whole: bool = True) ->
     """
     try:
         with file.open(whole) as content, _identified(content) as image:
-            if image.width * image.height > reading.max_pixels:
-                raise DataError(
-                    f"{file}: {image.width}x{image.height} is {image.width * image.height:,} pixels, above "
-                    f"data.max_pixels ({reading.max_pixels:,}); cut it into tiles, or raise data.max_pixels"
-                )
+            if whole:
+                check_decodable(file, image, reading)
             yield image
     except DataError:
         raise
@@ -108,6 +136,20 @@ def open_image(file: ImageFile, reading: Reading = PLAIN, whole: bool = True) ->
         # Among what PIL raises: OSError, SyntaxError, ValueError, EOFError, struct.error.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(f"{file}: does not decode ({' '.join(str(reason).split())}); replace the file") from error
+
+
+def check_decodable(file: ImageFile, image: Image.Image, reading: Reading) -> None:
+    """Refuse an image with more pixels than may be decoded together.
+
+    Raises:
+        DataError: it has.
+    """
+    if image.width * image.height > reading.max_decoded:
+        raise DataError(
+            f"{file}: {_told(image.height, image.width)}, above data.max_decoded ({reading.max_decoded:,}), that are "
+            "decoded together; raise it, or set data.tile and save the file as PNG without interlacing or as TIFF in "
+            "strips, which are read in parts"
+        )
 
 
 def _identified(content: IO[bytes]) -> Image.Image:
@@ -130,10 +172,23 @@ def read_size(file: ImageFile, reading: Reading = PLAIN) -> tuple[int, int]:
     Raises:
         DataError: the file is missing, its header does not decode or it has too many pixels.
     """
-    if file.shape is not None:
-        return file.shape
+    height, width = size_of_file(file, reading) if file.shape is None else file.shape
+    if height * width > reading.max_pixels:
+        raise DataError(
+            f"{file}: {_told(height, width)}, above data.max_pixels ({reading.max_pixels:,}), that go through the "
+            "network together; set data.tile (2048, say) to work with tiles of it, or raise data.max_pixels"
+        )
+    return height, width
+
+
+def size_of_file(file: ImageFile, reading: Reading = PLAIN) -> tuple[int, int]:
+    """The same of an image of any size."""
     with open_image(file, reading, whole=False) as image:
         return upright_size(image)
+
+
+def _told(height: int, width: int) -> str:
+    return f"{width}x{height} is {height * width:,} pixels"
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
+from raylab.data.bands import Window
 from raylab.data.base import Split
 from raylab.data.source import Source
 
@@ -26,11 +27,18 @@ class Entry(NamedTuple):
             form (some systems store the decomposed one).
         image: path of the image below the root, None if there is no image of this name.
         mask: path of the mask below the root, None if there is no mask of this name.
+        window: of a tile.
     """
 
     name: str
     image: str | None
     mask: str | None
+    window: Window | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether there are image and mask."""
+        return self.image is not None and self.mask is not None
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Layout:
             return [Entry(name, path, None) for name, path in _sorted(images or {})], problems
         entries = [Entry(name, images.get(name), masks.get(name)) for name, _ in _sorted({**images, **masks})]
         lonely = []
-        for name, image, mask in entries:
+        for name, image, mask, _ in entries:
             if image is not None and mask is None:
                 want = source.uri_of(self.wanted_mask(split, name))
                 lonely.append(f"{source.uri_of(image)}: no mask; add {want} or remove the image")
@@ -143,6 +151,24 @@ class Layout:
         images = _scan(source, image_folder, self.image_suffix, self.image_extensions, None, problems)
         masks = _scan(source, mask_folder, self.mask_suffix, self.mask_extensions, self.not_masks, problems)
         return images, masks, problems
+
+
+def tiles_of(entry: Entry, size: tuple[int, int] | None, tile: int) -> list[Entry]:
+    """The tiles of an image of this height and width, row by row; of one no larger than a tile, or unknown, itself."""
+    if size is None or max(size) <= tile:
+        return [entry]
+    height, width = size
+    digits = len(str(max(size)))
+    return [
+        Entry(
+            f"{entry.name}@{top:0{digits}},{left:0{digits}}",
+            entry.image,
+            entry.mask,
+            Window(top, left, min(tile, height - top), min(tile, width - left), size),
+        )
+        for top in range(0, height, tile)
+        for left in range(0, width, tile)
+    ]
 
 
 def _sorted(found: Mapping[str, str]) -> list[tuple[str, str]]:

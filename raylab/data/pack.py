@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raylab.data import decode
 from raylab.data.base import Split
 from raylab.data.files import FileDataset
 from raylab.data.fingerprint import Fingerprint
-from raylab.data.layout import SPLITS
+from raylab.data.image_file import read_size
+from raylab.data.layout import SPLITS, Entry
 from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
+from raylab.data.png_bands import encoded
 from raylab.data.registry import open_dataset
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
@@ -66,7 +69,7 @@ def pack_dataset(
     shard_bytes: int = SHARD_BYTES,
     group_bytes: int = GROUP_BYTES,
 ) -> dict[str, Any]:
-    """Write a data set's files, byte for byte, as Parquet shards; the manifest comes last.
+    """Write a data set's files, byte for byte, as Parquet shards; the manifest comes last. Tiles become PNG files.
 
     Args:
         dataset: opened without problems.
@@ -92,6 +95,8 @@ def pack_dataset(
         total = sum(len(found) for found in sizes.values())
         manifest = _write(dataset, sizes, ShardWriter(target, tell, shard_bytes, group_bytes, total))
         manifest |= {"name": dataset.name, "train_list": train_list}
+        if any(entry.window for split in SPLITS for entry in dataset.entries(split)):
+            manifest |= {"tile": dataset.reading.tile, "fingerprint": dataset.fingerprint()}
         write_sealed(target, MANIFEST, manifest)
     except StoreError as error:
         raise DataError(f"output: {error}") from None
@@ -118,7 +123,7 @@ def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], 
     fingerprint = Fingerprint(dataset.name, dataset.classes.names, dataset.coding_key())
     for split in SPLITS:
         fingerprint.begin(split, 2 * len(sizes[split]))
-        for row in _rows(dataset, split, sizes[split]):
+        for row in _rows(dataset, split):
             for kind in BYTES:
                 content = row[kind]
                 fingerprint.add(row[f"{kind}_path"], len(content), hashlib.sha256(content).digest())
@@ -139,12 +144,12 @@ def _check_output(target: Folder) -> None:
 def _checked_sizes(dataset: FileDataset, split: Split) -> NDArray[np.int32]:
     """(images, 2) heights and widths, once image and mask agree on them and their names can be stored."""
     images, masks = dataset.image_sizes(split), dataset.mask_sizes(split)
-    paths = dataset.paths(split)
+    entries = dataset.entries(split)
     problems = []
     for index in np.flatnonzero((images != masks).any(axis=1)).tolist():
-        image, mask = (dataset.source.file(path) for path in paths[index])
+        image, mask = dataset.image_file(entries[index]), dataset.mask_file(entries[index])
         problems.append(sizes_differ(image, images[index], mask, masks[index]))
-    for pair in paths:
+    for pair in dataset.paths(split):
         problems += [f"{dataset.source.uri_of(path)!a}: the file's name is no UTF-8; rename it"
                      for path in pair if _is_no_utf8(path)]  # fmt: skip
     if problems:
@@ -160,25 +165,36 @@ def _is_no_utf8(path: str) -> bool:
     return False
 
 
-def _rows(dataset: FileDataset, split: Split, sizes: NDArray[np.int32]) -> Iterator[dict[str, Any]]:
+def _rows(dataset: FileDataset, split: Split) -> Iterator[dict[str, Any]]:
     """The rows of a split, in the order of its names; files are read ahead in threads, a few at a time."""
-    names, paths = dataset.image_names(split), dataset.paths(split)
+    entries = dataset.entries(split)
     with ThreadPoolExecutor(_READ_TOGETHER) as pool:
-        for start in range(0, len(names), _READ_TOGETHER // 2):
-            part = range(start, min(start + _READ_TOGETHER // 2, len(names)))
-            flat = [path for index in part for path in paths[index]]
-            contents = list(pool.map(lambda path: _read(dataset.source, path), flat))
-            for at, index in enumerate(part):
-                yield {
-                    "split": split,
-                    "name": names[index],
-                    "image_path": paths[index][0],
-                    "image": contents[2 * at],
-                    "mask_path": paths[index][1],
-                    "mask": contents[2 * at + 1],
-                    "height": int(sizes[index, 0]),
-                    "width": int(sizes[index, 1]),
-                }
+        for start in range(0, len(entries), _READ_TOGETHER):
+            yield from pool.map(lambda entry: _row(dataset, split, entry), entries[start : start + _READ_TOGETHER])
+
+
+def _row(dataset: FileDataset, split: Split, entry: Entry) -> dict[str, Any]:
+    image, mask, window = dataset.image_file(entry), dataset.mask_file(entry), entry.window
+    height, width = read_size(image, dataset.reading)
+    row: dict[str, Any] = {
+        "split": split,
+        "name": entry.name,
+        "image_path": entry.image,
+        "mask_path": entry.mask,
+        "height": height,
+        "width": width,
+    }
+    if window is None:
+        return row | {kind: _read(dataset.source, row[f"{kind}_path"]) for kind in BYTES}
+    assert dataset.coding is not None
+    ids = decode.mask_values(mask, dataset.coding, dataset.reading)
+    if ids.dtype == np.uint32:
+        ids = np.stack([ids >> 16, ids >> 8, ids], axis=-1).astype(np.uint8)
+    values, largest = decode.image_values(image, dataset.reading)
+    if largest not in (0, 2**16 - 1) and dataset.reading.high is None:
+        raise DataError(f"{image}: a tile of {largest.bit_length()} bits a channel cannot be packed; save it with 16")
+    whole = {"top": window.top, "left": window.left, "whole_height": window.whole[0], "whole_width": window.whole[1]}
+    return row | whole | {"image": encoded(values), "mask": encoded(ids)}
 
 
 def _read(source: Source, path: str) -> bytes:

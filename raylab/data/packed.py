@@ -1,8 +1,9 @@
 """A packed data set: the files of a raw one, byte for byte, in Parquet shards that read well from anywhere.
 
 raylab-pack.json     the manifest, written last: without it there is no packed set
-index.parquet        a row an image: its files' paths, its size, the shard, row group and row it lies in
-shards/*.parquet     a row an image: split, name, image_path, image, mask_path, mask (the files' bytes), height, width
+index.parquet        a row an image or tile: its files' paths, its size, the shard, row group and row it lies in
+shards/*.parquet     a row an image or tile: split, name, image_path, image, mask_path, mask (the files' bytes; of tiles
+                     those of a PNG), height, width
 
 A `PackedFolder` shows these as the folder they came from, so every data set opens, lists, decodes and digests them as
 it does raw files.
@@ -60,6 +61,7 @@ class _Manifest(_Strict):
     masks: str
     fingerprint: str
     files: dict[str, dict[str, str]]
+    tile: int | None = None
     index: _Entry
     shards: list[_Shard]
 
@@ -141,9 +143,17 @@ class PackedFolder:
         self._digests: dict[str, list[bytes]] = {column: columns[f"{column}_sha256"] for column in ("image", "mask")}
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
         self._cells: dict[str, tuple[int, str]] = {}
+        self._wholes: dict[str, tuple[int, int]] = {}
+        tops = columns.get("top", [None] * len(self._rows))
         for column in ("image", "mask"):
-            self._cells.update({path: (row, column) for row, path in enumerate(columns[f"{column}_path"])})
-        self._paths = sorted([*self._cells, *self._side_files])
+            for row, (path, top) in enumerate(zip(columns[f"{column}_path"], tops, strict=True)):
+                if top is None:
+                    self._cells[path] = row, column
+                else:
+                    self._cells[tile_path(path, top, columns["left"][row])] = row, column
+                    self._wholes[path] = columns["whole_height"][row], columns["whole_width"][row]
+        files = [path for path, (row, _) in self._cells.items() if tops[row] is None]
+        self._paths = sorted([*files, *self._wholes, *self._side_files])
         self._folders = {""}
         for path in self._paths:
             while path := path.rpartition("/")[0]:
@@ -153,6 +163,12 @@ class PackedFolder:
     def uri(self) -> str:
         """Of the packed set."""
         return self.folder.uri
+
+    @property
+    def tile(self) -> int | None:
+        """Pixels of a side of the tiles that larger images were cut into."""
+        own: int | None = self.manifest.get("tile")
+        return own
 
     def fingerprint(self, classes: tuple[str, ...], coding: bytes) -> str | None:
         """The fingerprint of the raw set, taken when it was packed.
@@ -181,7 +197,7 @@ class PackedFolder:
 
     def is_file(self, path: str) -> bool:
         """Whether the raw set has such a file."""
-        return path in self._cells or path in self._side_files
+        return path in self._cells or path in self._side_files or path in self._wholes
 
     def walk(self, path: str = "") -> tuple[list[str], list[str]]:
         """Files below a folder of the raw set, relative to it; there are no problems."""
@@ -189,9 +205,9 @@ class PackedFolder:
         return [one.removeprefix(start) for one in self._paths if one.startswith(start)], []
 
     def file(self, path: str) -> Cell:
-        """An image or mask."""
+        """An image or mask, or a tile by its `tile_path`; of one that lies there in tiles only the shape is known."""
         row, column = self._cells.get(path, (-1, ""))
-        return Cell(self, path, row, column, self._shapes[row] if column else None)
+        return Cell(self, path, row, column, self._shapes[row] if column else self._wholes.get(path))
 
     def read_bytes(self, path: str) -> bytes:
         """A file of the raw set.
@@ -257,6 +273,11 @@ class PackedFolder:
     def _shard(self, row: int) -> dict[str, Any]:
         entry: dict[str, Any] = self.manifest["shards"][self._rows[row][0]]
         return entry
+
+
+def tile_path(path: str, top: int, left: int) -> str:
+    """What a tile of a file is called in a packed set."""
+    return f"{path}@{top},{left}"
 
 
 def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | None:

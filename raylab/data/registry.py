@@ -15,7 +15,7 @@ from raylab.data.folder import open_folder_dataset
 from raylab.data.gta5 import open_gta5
 from raylab.data.label_ids import EVALUATED, LICENSE_PLATE, NOT_EVALUATED
 from raylab.data.layout import Layout
-from raylab.data.packed import open_packed
+from raylab.data.packed import PackedFolder, open_packed
 from raylab.data.source import Source, open_root
 from raylab.data.survey import FileFacts, Survey
 from raylab.data.synthetic.scenes import SyntheticScenes
@@ -275,7 +275,15 @@ def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
             dataset = _open_table(config.name, row, source, strict)
     except StoreError as error:  # where listing fails; files that cannot be read are told one by one
         raise DataError(f"data.root: {error}") from None
-    dataset.reading = replace(dataset.reading, max_pixels=config.max_pixels)
+    tile = config.tile
+    if isinstance(source, PackedFolder) and source.tile:
+        if tile not in (None, source.tile):
+            raise DataError(
+                f"{source.uri}: packed with data.tile {source.tile}, not {tile}; set data.tile to {source.tile}, or "
+                "pack the files again"
+            )
+        tile = source.tile
+    dataset.reading = replace(dataset.reading, tile=tile, max_pixels=config.max_pixels, max_decoded=config.max_decoded)
     return dataset
 
 

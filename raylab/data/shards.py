@@ -27,6 +27,8 @@ SCHEMA = pa.schema(
 )
 BYTES = ("image", "mask")
 POSITION = ("shard", "row_group", "row")
+TILE = ("top", "left", "whole_height", "whole_width")
+"""Of the index: where a tile begins, and the size of the image that it is a tile of; null of other images."""
 
 
 @dataclass
@@ -122,7 +124,9 @@ class ShardWriter:
         Raises:
             StoreError: it cannot be written.
         """
-        fields = [one for one in SCHEMA if one.name not in BYTES] + [pa.field(name, pa.int32()) for name in POSITION]
+        fields = [one for one in SCHEMA if one.name not in BYTES] + [
+            pa.field(name, pa.int32()) for name in (*TILE, *POSITION)
+        ]
         fields += [pa.field(f"{kind}_sha256", pa.binary(32)) for kind in BYTES]
         sink = pa.BufferOutputStream()
         pq.write_table(

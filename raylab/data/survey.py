@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from raylab.data import decode
+from raylab.data.bands import Window
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap
 from raylab.data.decode import MaskCoding, shorten
@@ -227,12 +228,12 @@ class _Look:
         image = mask = None
         if entry.image is not None:
             try:
-                image, pair.deep = self._image(entry.image, self.dataset.image_file(entry))
+                image, pair.deep = self._image(_key(entry.image, entry.window), self.dataset.image_file(entry))
             except DataError as error:
                 pair.problems += error.problems
         if entry.mask is not None:
             try:
-                mask, pair.counts = self._mask(entry.mask, self.dataset.mask_file(entry))
+                mask, pair.counts = self._mask(_key(entry.mask, entry.window), self.dataset.mask_file(entry))
             except DataError as error:
                 pair.problems += error.problems
         if image is not None and mask is not None and image != mask:
@@ -240,20 +241,20 @@ class _Look:
             pair.problems.append(line)
         return pair
 
-    def _image(self, path: str, file: ImageFile) -> tuple[tuple[int, int], tuple[int, int] | None]:
+    def _image(self, key: str, file: ImageFile) -> tuple[tuple[int, int], tuple[int, int] | None]:
         reading = self.dataset.reading
 
         def look() -> list[int]:
             size = read_size(file, reading)
             return [*size, *(decode.deep_maximum(file, reading) or (0, 0))]
 
-        height, width, most, largest = self.facts.of(f"image {path}", file, look)
+        height, width, most, largest = self.facts.of(f"image {key}", file, look)
         if self.decode_images:
             with _alone((height, width)):
-                decode.check_image(file, reading, (height, width))
+                decode.image_values(file, reading)
         return (height, width), ((most, largest) if largest else None)
 
-    def _mask(self, path: str, file: ImageFile) -> tuple[tuple[int, int], dict[int, int]]:
+    def _mask(self, key: str, file: ImageFile) -> tuple[tuple[int, int], dict[int, int]]:
         reading, coding = self.dataset.reading, self.dataset.coding
         if coding is None:
             return read_size(file, reading), {}
@@ -263,10 +264,14 @@ class _Look:
                 size, counts = decode.count_mask(file, coding, reading)
             return [*size, sorted(counts.items())]
 
-        height, width, listed = self.facts.of(f"{coding.kind} {path}", file, look)
+        height, width, listed = self.facts.of(f"{coding.kind} {key}", file, look)
         counts = {int(value): int(pixels) for value, pixels in listed}
         coding.refuse_unknown(counts, str(file))
         return (height, width), counts
+
+
+def _key(path: str, window: Window | None) -> str:
+    return path if window is None else f"{path}@{','.join(map(str, window[:4]))}"
 
 
 def _alone(size: tuple[int, int]) -> Any:

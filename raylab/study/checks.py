@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from raylab.acquisition import PREDICTED_CLASS
 from raylab.config import ComputeConfig, RunConfig, StudyConfig
-from raylab.data import dataset_row, open_dataset
+from raylab.data import FileDataset, SegmentationDataset, dataset_row, open_dataset
 from raylab.errors import ConfigError, DataError, ResourceError
 from raylab.models import build_model, model_builder
 from raylab.pool import check_budget
@@ -36,6 +36,7 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
     runs = config.runs()
     dataset = open_dataset(config.run.data)
     for run in {run.regions.size: run for run in [*runs, *[config.run] * config.supervised]}.values():
+        _check_tile(dataset, run)
         # Of superpixels, which are not computed for a check, there are about as many as tiles.
         check_budget(run, RegionGrid(dataset.image_sizes("train"), run.regions.size))
     if config.run.pretraining.iterations:
@@ -49,6 +50,21 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
         check_resources(config.run.compute, cpus, gpus or 0)
     model = build_model(config.run.model, len(dataset.classes), seed=0)
     return f"{model.weights_source}, sha256 {model.weights_sha256}" if model.weights_sha256 else model.weights_source
+
+
+def _check_tile(dataset: SegmentationDataset, run: RunConfig) -> None:
+    """Whether the regions of tiles are those of the whole images.
+
+    Raises:
+        ConfigError: N does not divide the tile.
+    """
+    tile, size = dataset.reading.tile if isinstance(dataset, FileDataset) else None, run.regions.size
+    if tile and run.regions.shape == "grid" and tile % size:
+        near = f"{max(1, tile // size) * size} or {(tile // size + 1) * size}"
+        raise ConfigError(
+            f"data.tile: {tile} is no multiple of regions.size ({size}), so that every tile's last regions would be "
+            f"clipped; set it to {near}"
+        )
 
 
 def _of_pretraining(message: str) -> str:

@@ -29,9 +29,9 @@ def test_ids_map_by_their_order(order, classes, ignored, mask):
     image = Image.fromarray(mask)
     if -1 in np.asarray(expected):
         with pytest.raises(DataError, match="mask ids without a class"):
-            coding.decode(image, "m.png")
+            coding.training_ids(coding.values(image, "m.png"), "m.png")
     else:
-        decoded = coding.decode(image, "m.png")
+        decoded = coding.training_ids(coding.values(image, "m.png"), "m.png")
         assert decoded.dtype == np.uint8
         np.testing.assert_array_equal(decoded, expected)
 
@@ -47,7 +47,8 @@ def test_colours_map_by_their_order(colours, ignored, random):
     skipped = colours[:ignored] if len(colours) > ignored else []
     table = np.asarray([*known, *skipped], np.uint8)
     pick = np.asarray([[random.randrange(len(table)) for _ in range(6)] for _ in range(4)])
-    decoded = ColourCoding(tuple(known), tuple(skipped)).decode(Image.fromarray(table[pick]), "m.png")
+    coding = ColourCoding(tuple(known), tuple(skipped))
+    decoded = coding.training_ids(coding.values(Image.fromarray(table[pick]), "m.png"), "m.png")
     np.testing.assert_array_equal(decoded, np.where(pick < len(known), pick, 255))
 
 
@@ -56,7 +57,7 @@ def test_colour_without_a_class_is_named():
     mask = np.full((4, 4, 3), (1, 2, 3), np.uint8)
     mask[0, 0] = (200, 0, 7)
     with pytest.raises(DataError, match=r"m\.png: mask colours without a class: \[200, 0, 7\] \(1 pixels\)"):
-        coding.decode(Image.fromarray(mask), "m.png")
+        coding.training_ids(coding.values(Image.fromarray(mask), "m.png"), "m.png")
 
 
 def test_palette_masks_give_their_indices(tmp_path, ids):

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raylab.config import BudgetConfig, DataConfig, StudyConfig
-from raylab.errors import DataError
+from raylab.config import BudgetConfig, ComputeConfig, DataConfig, StudyConfig
+from raylab.data.pack import pack_config
+from raylab.errors import ConfigError, DataError
+from raylab.files import Folder
+from raylab.runs import RunStore
+from raylab.study import plan_studies, run_study
 from raylab.study.run import begin_studies
-from tests.configs import tiny_run
+from tests.configs import resolved_runs, tiny_run
 
 
 @pytest.fixture
@@ -27,14 +31,19 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def begin(root: Path) -> list[str]:
-    lines: list[str] = []
+def study_of(root: Path, **data: int) -> StudyConfig:
     run = tiny_run(
-        data=DataConfig(name="folder", root=str(root)),
+        data=DataConfig(name="folder", root=str(root), **data),
         storage=str(root.parent / "results"),
         budget=BudgetConfig(initial=4, rounds=(4,)),
+        compute=ComputeConfig(backend="local"),
     )
-    begin_studies([StudyConfig(name="s", run=run, strategies=("random",))], lines.append)
+    return StudyConfig(name="s", run=run, strategies=("entropy+spatial",))
+
+
+def begin(root: Path, **data: int) -> list[str]:
+    lines: list[str] = []
+    begin_studies([study_of(root, **data)], lines.append)
     return lines
 
 
@@ -56,3 +65,40 @@ def test_questions_are_asked(root: Path) -> None:
         Image.fromarray(np.asarray(Image.open(path)) * 255).save(path)
     with pytest.raises(DataError, match=r"the class '\$car' occurs in no mask; the masks hold 0 .*, 255 \(ignored"):
         begin(root)
+
+
+def test_an_image_smaller_than_a_region_and_tiles_of_large_ones(root: Path, tmp_path: Path) -> None:
+    """9 x 7 is one clipped region; 48 x 64 are four tiles of 32, and the picks are the same from the packed tiles."""
+    for split in ("train", "val"):
+        Image.fromarray(np.full((9, 7, 3), 90, np.uint8)).save(root / f"images/{split}/small.png")
+        Image.fromarray(np.ones((9, 7), np.uint8)).save(root / f"masks/{split}/small.png")
+    configs = {"raw": study_of(root, tile=32)}
+    pack_config(configs["raw"].run.data, str(tmp_path / "packed"), tell=lambda _: None)
+    configs["packed"] = study_of(tmp_path / "packed")
+    picks = {}
+    for name, config in configs.items():
+        short = config.run.training.model_copy(update={"iterations": 1, "crop": 32})
+        run = config.run.model_copy(update={"storage": str(tmp_path / name), "training": short})
+        config = config.model_copy(update={"run": run})
+        assert plan_studies([config]).lines()
+        run_study(config, say=lambda _: None)
+        (resolved,) = resolved_runs(config)
+        store = RunStore(Folder(run.storage), resolved)
+        assert store.finished()
+        picks[name] = store.ledger(2)
+        assert store.scores(0).regions().num_rows == 2 * 12 + 1
+    assert picks["raw"].equals(picks["packed"])
+
+
+def test_a_tile_that_the_regions_do_not_fill_is_refused(root: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.tile: 40 is no multiple of regions\.size \(16\).*; set it to 32 or 48"
+    ):
+        begin(root, tile=40)
+
+
+def test_an_image_that_is_too_large_for_the_network_is_refused(root: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"a\.png: 64x48 is 3,072 pixels, above data\.max_pixels \(2,000\).*set data\.tile"
+    ):
+        begin(root, max_pixels=2000)
