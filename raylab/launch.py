@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,8 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
     _refuse_relative(configs[0].run.storage)
     configs = [_absolute(config) for config in configs]
     if plan:
+        if sys.stderr.isatty():  # what takes long is seldom in the disk's cache
+            print("looking at the data and the model ...", file=sys.stderr, flush=True)
         say("\n".join(study.plan_studies(configs).lines()))
         return []
     if resume:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 PART = 64
 """Images in one file of label maps: what is lost at most when a build is stopped."""
+_PAPERS_SHARE = 0.08
+"""Of the pool's regions that the paper labels in all, on both of its data sets about."""
 _MOST = 1 << 16  # labels of a 16-bit PNG
 _MADE = b"raylab.superpixels.made"
 
@@ -251,8 +253,10 @@ def check_budget(config: RunConfig, regions: Regions) -> None:
     budget = config.budget
     held = {"regions": regions.n_regions, "pixels": regions.n_pixels}.get(budget.unit, math.inf)
     if budget.total > held:
-        sides = f" of {config.regions.size} pixels" if budget.unit == "regions" else ""
+        sides = f" of {config.regions.size}x{config.regions.size} pixels" if budget.unit == "regions" else ""
+        fits = budget.scaled(_PAPERS_SHARE * held / budget.total)
         raise BudgetError(
-            f"budget: {budget.total} {budget.unit} are to be labelled in all, but the pool of {config.data.name} "
-            f"holds {held}{sides}; lower budget.initial or budget.rounds"
+            f"budget: {budget.total:,} {budget.unit} are to be labelled in all, but the pool of {config.data.name} "
+            f"holds {held:,}{sides}; lower budget.initial and budget.rounds, to {fits.initial} and "
+            f"{' '.join(map(str, fits.rounds))} for {100 * _PAPERS_SHARE:g} % of it"
         )

@@ -94,6 +94,7 @@ def overview() -> str:
         [
             *lines,
             "",
+            "Begin with raylab demo, which needs no data; then raylab check and raylab plan on data of your own.",
             "raylab help COMMAND tells the options people need first, raylab COMMAND --help-all every one;",
             "--config FILE.yaml reads them from a file. raylab --version tells versions, and",
             "raylab --print-completion bash|zsh|tcsh prints a script that completes commands and options.",

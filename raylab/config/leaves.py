@@ -36,11 +36,13 @@ class Option:
         path: its way through the sections, such as `run.training.epochs`.
         field: of the model.
         default: its value where it is not given.
+        on_scenes: the same on generated scenes.
     """
 
     path: str
     field: FieldInfo
     default: Any
+    on_scenes: Any
 
     @property
     def flag(self) -> str:
@@ -88,12 +90,11 @@ class Option:
 
     @property
     def help(self) -> str:
-        """Its description and its default."""
-        default = self.default
-        if isinstance(default, tuple):
-            default = " ".join(str(value) for value in default)
-        known = [] if default in (None, "") or self.field.is_required() else [f"(default: {default})"]
-        return " ".join([*(self.field.description or "").split(), *known])
+        """Its description and its default, and that on generated scenes where it is another."""
+        default, on_scenes = _shown(self.default), _shown(self.on_scenes)
+        known = [f"default: {default}"] * bool(default and not self.field.is_required())
+        known += [f"on generated scenes: {on_scenes}"] * (on_scenes != default)
+        return " ".join([*(self.field.description or "").split(), *([f"({'; '.join(known)})"] if known else [])])
 
     def value(self, words: Any) -> Any:
         """What the words of the command line say, as far as it can be told without the configuration's own checks."""
@@ -115,23 +116,30 @@ class Option:
         return next((found for found in self.field.metadata if isinstance(found, marker)), None)
 
 
-def options_of(model: type[BaseModel], default: BaseModel | None = None, section: str = "") -> Iterator[Option]:
+def options_of(
+    model: type[BaseModel],
+    default: BaseModel | None = None,
+    on_scenes: BaseModel | None = None,
+    section: str = "",
+) -> Iterator[Option]:
     """Every leaf of a configuration, top first.
 
     Args:
         model: of the configuration.
         default: its values where nothing is given; None takes the model's.
+        on_scenes: the same on generated scenes; None where they are no others.
         section: where the model lies in the whole.
     """
     inner = []
     for name, field in model.model_fields.items():
         value = field.get_default(call_default_factory=True) if default is None else getattr(default, name)
+        other = value if on_scenes is None else getattr(on_scenes, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            inner.append((field.annotation, value, f"{section}{name}."))
+            inner.append((field.annotation, value, other, f"{section}{name}."))
         else:
-            yield Option(f"{section}{name}", field, value)
-    for kind, value, path in inner:
-        yield from options_of(kind, value, path)
+            yield Option(f"{section}{name}", field, value, other)
+    for kind, value, other, path in inner:
+        yield from options_of(kind, value, other, path)
 
 
 def sections_of(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
@@ -154,6 +162,11 @@ def _parts(kind: Any) -> tuple[Any, ...]:
 def _element(kind: Any) -> Any:
     """The type of one word: of a tuple, that of its members."""
     return _parts(get_args(kind)[0])[0] if get_origin(kind) is tuple else kind
+
+
+def _shown(value: Any) -> str:
+    """A default as the command line takes it; nothing for one that is not set."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def _metavar(kind: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -133,8 +134,15 @@ def _with_budget_in_proportion(config: Model) -> Model:
     if isinstance(config, StudyConfig):
         return config.model_copy(update={"run": _with_budget_in_proportion(config.run)})
     assert isinstance(config, RunConfig)
-    share = _regions(config) / _regions(preset)
-    return config.model_copy(update={"budget": preset.budget.scaled(share)})
+    budget = preset.budget.scaled(_regions(config) / _regions(preset))
+    if budget != preset.budget:
+        rounds = " ".join(map(str, budget.rounds))
+        warnings.warn(
+            f"budget: initial {budget.initial} and rounds {rounds}, the preset's in proportion to these "
+            "scenes; give another if that is not meant",
+            stacklevel=2,
+        )
+    return config.model_copy(update={"budget": budget})
 
 
 def _regions(run: RunConfig) -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel
@@ -59,20 +60,24 @@ def parse(
     if any(arg in _HELP for arg in args):
         print(help_text(model, args, prog, description, default))
         raise SystemExit(0)
-    parser = parser_of(model, prog, description, default)
-    given, unknown = parser.parse_known_args([_hyphens(arg) for arg in args])
+    layers, values, unknown = _split(model, args, prog)
     if unknown:
         raise ConfigError(_unknown(unknown[0], model, prog))
-    values = vars(given)
-    layers = values.pop("layers", [])
     return read_layers(model, layers, _nested(model, values), default)
+
+
+def _split(model: type[BaseModel], args: Sequence[str], prog: str) -> tuple[list[Layer], dict[str, Any], list[str]]:
+    """Files and presets, options with their words, and what is neither."""
+    given, unknown = parser_of(model, prog).parse_known_args([_hyphens(arg) for arg in args])
+    values = vars(given)
+    return values.pop("layers", []), values, unknown
 
 
 def parser_of(
     model: type[BaseModel],
     prog: str,
     description: str | None = None,
-    default: BaseModel | None = None,
+    every: Sequence[Option] | None = None,
     shown: Sequence[str] | None = None,
 ) -> argparse.ArgumentParser:
     """The parser of a configuration's options.
@@ -81,24 +86,27 @@ def parser_of(
         model: of the configuration.
         prog: name of the command.
         description: shown in the help.
-        default: values where nothing is given.
+        every: its options, where their defaults are not the model's.
         shown: paths of the options that the help tells; None tells all.
     """
-    every = list(options_of(model, default))
+    every = list(options_of(model)) if every is None else every
     positional = [option for option in every if option.marked(Positional)]
     usage = " ".join([prog, "[-h] [OPTIONS]", *(_usage(option) for option in positional)])
     parser = _Parser(
         prog=prog, usage=usage, description=description, add_help=False, allow_abbrev=False, formatter_class=_Help
     )
     groups = {"": parser.add_argument_group("options")}
-    groups[""].add_argument("--help", nargs="*", metavar="SECTION", help="show this, or the options of some sections")
     if len({option.section for option in every}) > 1:
+        text = "show this, or the options of some sections"
+        groups[""].add_argument("--help", nargs="*", metavar="SECTION", help=text)
         groups[""].add_argument("--help-all", action="store_true", help="show every option")
+    else:
+        groups[""].add_argument("--help", action="store_true", help="show this")
     groups[""].add_argument(
         "--config", metavar="FILE", action=_AddLayer, help="read any of these options from a YAML file"
     )
     if takes_presets(model):
-        text = f"start from settings that raylab brings: {', '.join(presets())}"
+        text = f"start from settings that raylab brings, `--preset NAME --help` shows them: {', '.join(presets())}"
         groups[""].add_argument("--preset", metavar="NAME", action=_AddLayer, help=text)
     descriptions = dict(sections_of(model))
     order = {path: index for index, path in enumerate(shown or ())}
@@ -125,9 +133,7 @@ def help_text(
     Raises:
         ConfigError: a section is unknown.
     """
-    if not any(field.is_required() for field in model.model_fields.values()):
-        default = read_layers(model, [], {}, default)
-    every = list(options_of(model, default))
+    every = list(_with_defaults(model, args, prog, default))
     sections = {name.removeprefix(_RUN): name for name, _ in sections_of(model)}
     wanted = [word for word in args[max(args.index(arg) for arg in _HELP if arg in args) + 1 :] if word[:1] != "-"]
     for word in wanted:
@@ -138,13 +144,32 @@ def help_text(
         names = [sections.get(word, word) for word in wanted]
         chosen = [o for o in every if any(f"{o.section}.".startswith(f"{name}.") for name in names)]
     elif "--help-all" in args or not sections:
-        return parser_of(model, prog, description, default).format_help()
+        return parser_of(model, prog, description, every).format_help()
     else:
         chosen = first_options(model, every)
-    parser = parser_of(model, prog, description, default, [option.path for option in chosen])
+    parser = parser_of(model, prog, description, every, [option.path for option in chosen])
     text = f"{len(every) - len(chosen)} more options: --help-all, or --help SECTION: {', '.join(sections)}"
     parser.epilog = textwrap.fill(text, _width())
     return parser.format_help()
+
+
+def _with_defaults(
+    model: type[BaseModel], args: Sequence[str], prog: str, default: BaseModel | None
+) -> Iterator[Option]:
+    """The options with the defaults that they have after the files and presets of a command line that asks for help."""
+    if any(field.is_required() for field in model.model_fields.values()):
+        yield from options_of(model)
+        return
+    before = args[: min(args.index(arg) for arg in _HELP if arg in args)]
+    layers, _, _ = _split(model, before, prog)
+    found = read_layers(model, layers, {}, default)
+    if layers or not takes_presets(model):
+        yield from options_of(model, found)
+        return
+    for option in options_of(model, default, found):
+        # A size of the scenes has no meaning elsewhere.
+        scenes = ".synthetic." in f".{option.path}" and not option.path.startswith(f"{_RUN}pretraining")
+        yield replace(option, default=option.on_scenes) if scenes else option
 
 
 def first_options(model: type[BaseModel], every: Sequence[Option]) -> list[Option]:

@@ -22,15 +22,27 @@ def _as_text(value: Any) -> Any:
 
 
 class StudyConfig(Extensible):
-    """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`."""
+    """A grid of runs: every strategy x region size x seed of the lists below, the rest as in `run`.
+
+    The defaults of `run` are the paper's training and budgets, which generated scenes, the default data, are too small
+    for: there a command line or file takes from the preset `synthetic` what it does not say. Python says so itself:
+
+    >>> from raylab.config.load import read_layers, read_preset
+    >>> read_layers(StudyConfig, [], {}) == read_preset(StudyConfig, "synthetic")
+    True
+
+    Raises:
+        ConfigError: a line for each field that is unknown or cannot have its value.
+    """
 
     name: NameOrEmpty = "study"
-    """Folder and MLflow parent run; when empty, the name of the study's one run."""
+    """Of the study: its folder below the storage root and its MLflow parent run. When empty, that of its one run."""
     run: RunConfig = RunConfig()
     """What all runs share."""
     strategies: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = ("random", "entropy", "entropy+spatial")
-    """Names, each with changes if wanted: `entropy+spatial,tau=64,map=margin`; in YAML mappings too."""
+    """To compare, each with changes if wanted: `entropy+spatial,tau=64,map=margin` (`raylab strategies` lists them)."""
     seeds: tuple[NonNegative, ...] = (0,)
+    """A run of every strategy for each: of the first draw, the augmentation and the head's initial weights."""
     region_sizes: tuple[Positive, ...] = ()
     """N of every run; when empty, that of `run`. Budgets keep their number of pixels (docs/definitions.md)."""
     supervised: bool = False

@@ -87,7 +87,7 @@ class Plan:
         unit: of the budget.
         gpu_hours: of what remains, at `SUSTAINED`.
         measured_hours: of the trainings that remain, at the pace of those that are done here; None before one is.
-        disk_bytes: of models, region tables and ledgers, about.
+        disk_bytes: of models, region tables and ledgers that are still to be written, about.
         nominal: whether sizes are the official ones, the data not being there.
         looked_up: whether what is done is known; otherwise all of it counts as remaining.
     """
@@ -115,9 +115,9 @@ class Plan:
         """The plan, for a person."""
         regions = ", ".join(f"{n:,} of {size}x{size}" for size, n in self.pool_regions.items())
         labelled = ", ".join(f"{n:,}" for n in self.labelled.values())
-        hours = f"about {self.gpu_hours:,.1f} GPU hours at {SUSTAINED / 1e12:g} TFLOP/s sustained"
+        hours = f"about {_time(self.gpu_hours, 'GPU ')} at {SUSTAINED / 1e12:g} TFLOP/s sustained"
         if self.measured_hours is not None:
-            hours += f"; {self.measured_hours:,.1f} hours of training at the pace of those done here"
+            hours += f"; {_time(self.measured_hours)} of training at the pace of those done here"
         saved = f"{self.trainings_saved:,} saved by sharing" if self.trainings_saved else "none shared"
         return [
             *self.grid,
@@ -131,8 +131,13 @@ class Plan:
             f"images scored      {self.images_scored:,}",
             f"images evaluated   {self.images_evaluated:,}",
             f"time that remains  {hours}",
-            f"disk               about {self.disk_bytes / 2**20:,.0f} MiB",
+            f"disk that remains  about {self.disk_bytes / 2**20:,.0f} MiB",
         ]
+
+
+def _time(hours: float, of: str = "") -> str:
+    """Hours, or minutes where it is less than one."""
+    return f"{hours:,.1f} {of}hours" if hours >= 1 else f"{60 * hours:.1f} {of}minutes"
 
 
 def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
@@ -156,12 +161,13 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         needed.update(
             iterations=one.iterations, crops=one.iterations * batch, scored=one.images, evaluated=pool.val_images
         )
-        if one.row_bytes:
-            disk += one.row_bytes * RegionGrid(pool.sizes, one.run.regions.size).n_regions
         if record := one.folder.record("train"):
             done += 1
             seconds.append(record["seconds_train"] / record["iterations"])
             continue
+        disk += _model_bytes(one.run.model, pool.n_classes)
+        if one.row_bytes:
+            disk += one.row_bytes * RegionGrid(pool.sizes, one.run.regions.size).n_regions
         remaining += one.iterations
         image = float(pool.sizes.astype(np.float64).prod(axis=1).mean())
         pixels = 3 * one.iterations * batch * one.run.training.crop**2 + image * (one.images + pool.val_images)
@@ -185,7 +191,7 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         unit=configs[0].run.budget.unit,
         gpu_hours=hours,
         measured_hours=fmean(seconds) * remaining / 3600 if seconds else None,
-        disk_bytes=disk + sum(_model_bytes(one.run.model, pools[one.run.data.key].n_classes) for one in trainings),
+        disk_bytes=disk,
         nominal=any(pool.nominal for pool in pools.values()),
         looked_up=None not in inputs,
     )

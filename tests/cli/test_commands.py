@@ -129,6 +129,19 @@ def test_help_of_a_study_is_what_people_need_first_and_the_rest_on_request(capsy
     assert "\nrun.training:\n" in every
 
 
+def test_help_tells_which_defaults_are_those_of_generated_scenes(capsys):
+    def default(text: str, flag: str) -> str:
+        return text.partition(f"{flag} ")[2].partition("(")[2].partition(")")[0]
+
+    text = " ".join(help_of(capsys, "study", "--help").split())
+    assert default(text, "--run.budget.rounds") == "default: 1000 2000 4000 8000 16000; on generated scenes: 150 350"
+    assert default(text, "--seeds") == "default: 0"
+    every = " ".join(help_of(capsys, "study", "--help-all").split())
+    assert default(every, "--run.data.synthetic.train-images") == "default: 64"
+    of_preset = " ".join(help_of(capsys, "study", "--preset", "camvid", "--help").split())
+    assert default(of_preset, "--run.budget.rounds") == "default: 400 800 1600"
+
+
 def test_help_of_a_section_nobody_knows(fails):
     (line,) = fails("study", "--help", "trainning")
     assert line.startswith("--help: no section 'trainning' of raylab study; did you mean 'training'?; there are run, ")
@@ -282,8 +295,11 @@ def test_plan_without_an_option_is_a_study_that_ends_in_minutes(capsys, tmp_path
     assert text == out_of(capsys, "demo", "--plan").replace("study demo: ", "study study: ")
     assert "labelled by a run  600 regions\n" in text
     assert "iterations         at most 1,050 (8,400 crops)\n" in text
-    half = out_of(capsys, "plan", "--run.data.synthetic.train-images", "32")
+    main(["plan", "--run.data.synthetic.train-images", "32"])
+    half, note = capsys.readouterr()
     assert "labelled by a run  300 regions\n" in half
+    assert note.startswith("warning: budget: initial 50 and rounds 75 175, the preset's in proportion to")
+    assert note.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -375,8 +391,8 @@ def test_a_folder_of_which_an_image_header_does_not_decode_cannot_be_planned(fai
 def test_a_budget_beyond_the_pool(fails, folder):
     (line,) = fails(*plan_of(folder), "--run.budget.initial", "21")
     assert line == (
-        "budget: 25 regions are to be labelled in all, but the pool of folder holds 24 of 16 pixels; "
-        "lower budget.initial or budget.rounds"
+        "budget: 25 regions are to be labelled in all, but the pool of folder holds 24 of 16x16 pixels; "
+        "lower budget.initial and budget.rounds, to 2 and 1 for 8 % of it"
     )
 
 
@@ -425,7 +441,7 @@ def test_a_mistake_is_found_before_ray_starts(fails, command, monkeypatch, tmp_p
     args = TINY if command == "study" else [arg.replace("--run.", "--") for arg in TINY]
     prefix = "--run." if command == "study" else "--"
     (line,) = fails(command, *args, f"{prefix}budget.initial", "1000", f"{prefix}storage", str(tmp_path / "r"))
-    assert line.startswith("budget: 1036 regions are to be labelled")
+    assert line.startswith("budget: 1,036 regions are to be labelled")
     assert not (tmp_path / "r").exists()
 
 

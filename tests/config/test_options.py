@@ -134,7 +134,7 @@ def test_help_names_every_option_with_its_text_and_default(capsys):
         "--run.training.iterations INT Optimiser steps a round",
         "--run.training.channels-last, --run.training.no-channels-last (default: True)",
         "--run.budget.rounds [INT ...]",
-        "(default: 150 350)",
+        "(default: 1000 2000 4000 8000 16000; on generated scenes: 150 350)",
         "Street scenes drawn by a seeded generator.",
     ):
         assert part in text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from raylab.data import DATASETS
 from raylab.errors import BudgetError, ConfigError, ResourceError
 from raylab.files import Folder
 from raylab.models import build_model
+from raylab.runs import RunStore
 from raylab.study import Plan, check_study, plan_studies
 from raylab.study.checks import check_resources
-from tests.configs import tiny_run
+from tests.configs import resolved_runs, tiny_run
 
 SCENES_N16 = 8 * 4 * 6
 """Regions of eight scenes of 64x96 at N = 16."""
@@ -208,3 +210,13 @@ def test_a_plan_reads_no_data_to_tell_what_is_done(tmp_path, monkeypatch):
     assert (plan.looked_up, plan.trainings, plan.trainings_done) == (False, 3, 0)
     assert sum("what is done here is not known" in line for line in plan.lines()) == 1
     assert not storage.exists("fingerprints")
+
+
+def test_what_is_done_needs_no_more_disk(tmp_path: Path) -> None:
+    config = study({"storage": str(tmp_path)}, strategies=("random",))
+    before = plan_study(config)
+    (run,) = resolved_runs(config)
+    RunStore(Folder(str(tmp_path)), run).round(0).commit("train", {"seconds_train": 1.0, "iterations": 4})
+    after = plan_study(config)
+    assert (before.trainings, after.trainings_done) == (3, 1)
+    assert after.disk_bytes == before.disk_bytes * 2 / 3  # models alone: random needs no region table
