@@ -30,6 +30,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from raylab.errors import ConfigError, RaylabError, nearest
+from raylab.row_digest import read_source, row_digest
 
 GROUP = "raylab.plugins"
 """Group of the entry points."""
@@ -38,6 +39,8 @@ Row = TypeVar("Row")
 
 _lock = threading.RLock()
 _installed = {"loaded": False}
+_packages: set[str] = set()
+_tables: dict[str, Registry[Any]] = {}
 
 
 class Registry(Mapping[str, Row]):
@@ -61,16 +64,32 @@ class Registry(Mapping[str, Row]):
         self.kind = kind
         self._rows = dict(rows)
         self._shipped = frozenset(rows)
+        self._behaviours: dict[str, str] = {}
+        _tables.setdefault(kind, self)
 
     def is_shipped(self, name: str) -> bool:
         """Whether a row is raylab's own; a plugin's is not, nor is a name without one."""
         return name in self._shipped
 
-    def register(self, name: str, row: Row) -> None:
+    def digest(self, name: str) -> str | None:
+        """What a plugin's row is or does, as 16 hexadecimal digits (`raylab.row_digest`).
+
+        None of a row of raylab's own, and of a name without a row, which is refused where it is looked up.
+        """
+        if self.is_shipped(name) or name not in self:
+            return None
+        return row_digest(self[name], _packages, self._behaviours.get(name, ""))
+
+    def register(self, name: str, row: Row, behaviour: str = "") -> None:
         """Add a row, or replace a plugin's by the same made anew, as by a notebook's cell that is run again.
 
         Rows are the same if their fields are equal; functions and classes in them are, if they have one qualified name
         and come from one file, whatever they do by now. A row of raylab's own stays as it is.
+
+        Args:
+            name: of the row.
+            row: what it is.
+            behaviour: what it gave when it was tried, which is part of its digest.
 
         Raises:
             ConfigError: another row has that name.
@@ -82,6 +101,8 @@ class Registry(Mapping[str, Row]):
             raise ConfigError(f"{self.kind}: {name!r} is registered already, as something else; {way_out}")
         if not self.is_shipped(name):
             self._rows[name] = row
+            self._behaviours[name] = behaviour
+            read_source(row, _packages)
 
     def remove(self, name: str) -> None:
         """Take a plugin's row away, so that its name is free.
@@ -124,6 +145,21 @@ class Registry(Mapping[str, Row]):
 
     def __str__(self) -> str:
         return ", ".join(self)
+
+
+def digest_of(kind: str, name: str) -> str | None:
+    """`Registry.digest` of the table of that kind, without importing what the table is made in.
+
+    Args:
+        kind: of the row: `map`, `architecture`, `data set`.
+        name: of the row.
+
+    Returns:
+        None of a row of raylab's own, and where no plugin has one.
+    """
+    if kind not in _tables:
+        load_installed()
+    return _tables[kind].digest(name) if kind in _tables else None
 
 
 def _are_same(one: Any, other: Any) -> bool:
@@ -195,6 +231,8 @@ def _load(plugin: str) -> str:
     top = name.partition(".")[0]
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"plugins: {plugin!r} is not the name of a module; give my_module or folder/my_module")
+    if folder and not os.path.isdir(folder):
+        raise ConfigError(f"plugins: {plugin}: there is no folder {os.path.abspath(folder)}; correct the path")
     if folder and not _holds(folder, top):
         raise ConfigError(f"plugins: {plugin}: no module {top!r} is in the folder {os.path.abspath(folder)}")
     _search(os.path.abspath(folder))
@@ -217,6 +255,7 @@ def _search(folder: str) -> None:
 
 
 def _import(name: str, origin: str) -> ModuleType:
+    _packages.add(name.partition(".")[0])
     try:
         _adopt_main(name)
         return importlib.import_module(name)

@@ -15,6 +15,7 @@ LAYERS = (
     "errors",
     "yaml_text",
     "progress",
+    "row_digest",
     "plugins",
     "disk",
     "settled",

@@ -26,10 +26,14 @@ from raylab.config import (
 )
 from raylab.config.load import read_yaml
 from raylab.config.options import parse
-from raylab.data import DATASETS
-from raylab.errors import ConfigError
+from raylab.data import DATASETS, DatasetRow
+from raylab.errors import ConfigError, MismatchError
+from raylab.files import Folder
 from raylab.models import ARCHITECTURES
 from raylab.plugins import Registry, load
+from raylab.runs import Inputs, ResolvedStudy, resolve, resolve_study
+from raylab.runs.identity import supervised_folder
+from raylab.runs.studies import begin_study
 from raylab.scoring.uncertainty import MAPS, UncertaintyMap, entropy
 from tests.configs import resolved, resolved_runs, tiny_run
 
@@ -167,7 +171,7 @@ def test_modules_of_packages(write: Any, tmp_path: Path) -> None:
     ("text", "plugin", "message"),
     [
         (ROW, "my_rowz", "plugins: my_rowz: no module 'my_rowz' is installed or in that folder"),
-        (ROW, "gone/my_rows2", "plugins: gone/my_rows2: no module 'my_rows2' is in the folder {folder}/gone"),
+        (ROW, "gone/my_rows2", "plugins: gone/my_rows2: there is no folder {folder}/gone; correct the path"),
         (ROW, "my rows", "plugins: 'my rows' is not the name of a module"),
         ("import torch\n\nmissing", "my_rows", "NameError: name 'missing' is not defined ({file}, line 3)"),
         ("import no_such_library", "my_rows", "could not be imported: ModuleNotFoundError: No module named 'no_such"),
@@ -271,6 +275,7 @@ print("idd" in DATASETS, "two-levels" in ARCHITECTURES, "gini" in MAPS, "margin+
 
 
 def test_a_folder_that_lacks_the_module_is_not_made_up_for_by_an_installed_one(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
     with pytest.raises(ConfigError, match=f"plugins: gone/json: no module 'json' is in the folder {tmp_path}/gone"):
         load(["gone/json"])
 
@@ -280,6 +285,80 @@ def test_a_script_may_name_itself(write: Any, tmp_path: Path) -> None:
     write(script + " print(RunConfig(plugins=['my_rows']).plugins)\n")
     done = program(tmp_path, "my_rows.py")
     assert (done.stdout, done.stderr) == (f"run\n('{tmp_path}/my_rows',)\n", "")
+
+
+RISK = """
+from raylab import register_map
+
+def sign():
+    return 1
+
+def risk(logits):
+    return sign() * logits.amax(1)
+
+register_map("risk", risk)
+"""
+ASK = """
+from raylab.runs import Inputs, resolve
+from raylab.config import RunConfig
+print(resolve(RunConfig(plugins=("risks",), strategy={"name": "entropy", "map": "risk"}), Inputs("d")).identity)
+"""
+
+
+def with_risk(write: Any, text: str, strategy: str = "entropy,map=risk") -> ResolvedStudy:
+    """A study of a plugin as it is now."""
+    sys.modules.pop("risks", None)
+    write(text, "risks.py")
+    os.utime("risks.py", (len(text), sum(text.encode())))
+    return resolve_study(StudyConfig(plugins=("risks",), strategies=(strategy,)), Inputs("d"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("sign() *", "-sign() *"), ("return 1", "return -1"), ("risk(logits):", "risk(logits, k=2):")]
+)
+def test_a_map_of_other_code_makes_another_run(write: Any, tmp_path: Path, old: str, new: str) -> None:
+    store = Folder(str(tmp_path / "results"))
+    first = with_risk(write, RISK)
+    begin_study(store, first)
+    begin_study(store, with_risk(write, RISK.replace("risk(logits):", "risk(logits):  # remarks are no code")))
+    changed = with_risk(write, RISK.replace(old, new))
+    (one,), (other,) = first.runs, changed.runs
+    assert one.identity != other.identity
+    assert one.round0_identity == other.round0_identity, "round 0 has no map"
+    assert one.scores_name != other.scores_name, "its scores have"
+    plain = with_risk(write, RISK, "margin").runs[0]
+    assert (plain.plugin_rows, plain.scores_name) == ({}, "pca-128"), "what is not used is no part"
+    changed = with_risk(write, RISK.replace(old, new))
+    with pytest.raises(
+        MismatchError, match=r"study\.json: map risk: its code changed since the study 'study' began; re"
+    ):
+        begin_study(store, changed)
+
+
+def test_the_digest_of_a_row_is_that_of_every_process(write: Any, tmp_path: Path) -> None:
+    here = with_risk(write, RISK).runs[0].identity
+    assert [program(tmp_path, "-c", ASK).stdout for _ in range(2)] == [f"{here}\n"] * 2
+
+
+def test_the_builder_of_a_model_and_the_reader_of_data_are_part_of_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny_run()
+    monkeypatch.setattr(ARCHITECTURES, "_rows", dict(ARCHITECTURES._rows))
+    monkeypatch.setattr(DATASETS, "_rows", dict(DATASETS._rows))
+    config = config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"architecture": "mine"}),
+            "data": config.data.model_copy(update={"name": "mine"}),
+        }
+    )
+    found = []
+    for model, data in (("1", "1"), ("2", "1"), ("2", "2"), ("2", "2")):
+        ARCHITECTURES.register("mine", made_in(None, "build", f"def build(config, n_classes): return {model}"))
+        DATASETS.register("mine", DatasetRow("x", generator=made_in(None, "draw", f"def draw(config): return {data}")))
+        found.append(resolve(config, Inputs("d")))
+    assert len({run.identity for run in found}) == len({run.round0_identity for run in found}) == 3
+    assert len({supervised_folder(run, None) for run in found}) == 3
 
 
 WITH_A_MAP = """
@@ -300,7 +379,6 @@ title = Path(f"/proc/{os.getpid()}/cmdline").read_text().split("\\0")[0].strip()
 
 @pytest.mark.ray
 def test_a_study_of_a_strategy_and_a_map_from_outside(write: Any, ray_session: Any, tmp_path: Path) -> None:
-    from raylab.files import Folder
     from raylab.pool import known_regions
     from raylab.runs import RunStore
     from raylab.runs.replay import replay_runs

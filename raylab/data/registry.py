@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from raylab.data.base import SegmentationDataset
@@ -76,13 +76,13 @@ class DatasetRow:
             or nominal sizes need.
     """
 
-    about: str
+    about: str = field(compare=False)
     classes: ClassMap | None = None
     files: tuple[Files, ...] = ()
     opener: FileOpener | None = None
     generator: Generator | None = None
     train_lists: tuple[str, ...] = ("train",)
-    nominal: Nominal | None = None
+    nominal: Nominal | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.files, self.opener, self.generator))) != 1:

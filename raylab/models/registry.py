@@ -32,7 +32,8 @@ def register_model(name: str, builder: ModelBuilder) -> None:
     Call it in a module that every process imports (`plugins` of the configuration): workers build the model too.
 
     Args:
-        name: for `model.architecture`; decides, with the other fields of `model`, the identity of a run.
+        name: for `model.architecture`; decides, with the other fields of `model` and the code of the builder, the
+            identity of a run.
         builder: makes the model, such as a subclass of `Segmenter` itself.
 
     Raises:

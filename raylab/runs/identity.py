@@ -11,17 +11,21 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from raylab.acquisition import Acquisition
 from raylab.config import DataConfig, RunConfig
+from raylab.plugins import digest_of
 
 SCHEMA = 2
 """Part of every identity. Raise it when a default or the meaning of a field changes: then every run is another one."""
 
 _ELSEWHERE = {"name", "compute", "storage", "tracking", "experiment", "plugins", "data", "strategy", "pretraining"}
 """Fields of a run that decide nothing, or whose resolved form takes their place."""
+
+ROWS = "plugin_rows"
+_ARCHITECTURE, _DATA, _MAP, _PRETRAINING = "architecture", "data set", "map", "pre-training data set"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class ResolvedRun:
         round0_identity: 12 hexadecimal digits over what decides round 0, which all strategies of a (data, N, seed)
             share.
         pretrained_folder: where the model lies that every round starts from; None where there is no pre-training.
+        plugin_rows: digests of the rows of plugins that it uses, by what they are: `map risk`, `architecture mine`.
     """
 
     config: RunConfig
@@ -71,6 +76,14 @@ class ResolvedRun:
     label: str
     round0_identity: str
     pretrained_folder: str | None
+    plugin_rows: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scores_name(self) -> str:
+        """Folder of its scores in a round 0 that it shares: those of one PCA and the same maps of plugins."""
+        maps = _of_kind(self.plugin_rows, _MAP)
+        digest = hashlib.sha256(json.dumps(maps, sort_keys=True).encode()).hexdigest()[:12]
+        return f"pca-{self.config.pca}{f'-{digest}' if maps else ''}"
 
     @property
     def strategy(self) -> str:
@@ -94,7 +107,8 @@ def resolve(config: RunConfig, inputs: Inputs) -> ResolvedRun:
         ConfigError: the strategy is unknown or has a value that cannot work.
     """
     acquisition = config.acquisition()
-    facts = run_facts(config, acquisition, inputs)
+    rows = _plugin_rows(config, acquisition)
+    facts = run_facts(config, acquisition, inputs, rows)
     identity = _hash_facts("run", facts, config)
     pretraining = _hash_facts("pretraining", pretraining_facts(facts), config)
     return ResolvedRun(
@@ -104,7 +118,21 @@ def resolve(config: RunConfig, inputs: Inputs) -> ResolvedRun:
         label=f"{config.strategy.label}-N{config.regions.size}-seed{config.seed}-{identity}",
         round0_identity=_hash_facts("round0", round0_facts(facts), config),
         pretrained_folder=f"pretrained/{pretraining}" if config.pretraining.iterations else None,
+        plugin_rows=rows,
     )
+
+
+def _plugin_rows(config: RunConfig, acquisition: Acquisition) -> dict[str, str]:
+    """Digests of the rows that a run uses and raylab does not ship, as they are now."""
+    used = [
+        (_ARCHITECTURE, "architecture", config.model.architecture),
+        (_DATA, "data set", config.data.name),
+        *((_MAP, "map", name) for name in acquisition.maps),
+    ]
+    if config.pretraining.iterations:
+        used.append((_PRETRAINING, "data set", config.pretraining.data.name))
+    digests = {f"{what} {name}": digest_of(kind, name) for what, kind, name in used}
+    return {what: digest for what, digest in digests.items() if digest is not None}
 
 
 def supervised_folder(run: ResolvedRun, iterations: int | None) -> str:
@@ -120,16 +148,19 @@ def supervised_folder(run: ResolvedRun, iterations: int | None) -> str:
 
 def facts_of(run: ResolvedRun) -> dict[str, Any]:
     """Everything that decides a run's result, as plain JSON values."""
-    return run_facts(run.config, run.acquisition, run.inputs)
+    return run_facts(run.config, run.acquisition, run.inputs, run.plugin_rows)
 
 
-def run_facts(config: RunConfig, acquisition: Acquisition, inputs: Inputs) -> dict[str, Any]:
+def run_facts(
+    config: RunConfig, acquisition: Acquisition, inputs: Inputs, plugin_rows: Mapping[str, str]
+) -> dict[str, Any]:
     """Everything that decides the result of a run, as plain JSON values.
 
     Args:
         config: of the run.
         acquisition: the strategy's numbers.
         inputs: what it reads.
+        plugin_rows: digests of the rows of plugins that it uses.
     """
     facts = _settings(config)
     if config.regions.shape == "grid":
@@ -149,19 +180,22 @@ def run_facts(config: RunConfig, acquisition: Acquisition, inputs: Inputs) -> di
             "iterations": config.pretraining.iterations,
             "data_fingerprint": inputs.pretraining_data,
         }
-    return facts
+    return {**facts, ROWS: dict(plugin_rows)}
 
 
 def round0_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What decides round 0: everything but the strategy and the later rounds."""
     shared = {key: value for key, value in facts.items() if key not in ("acquisition", "pca")}
-    return {**shared, "budget": _without(facts["budget"], "rounds")}
+    rows = _of_kind(facts[ROWS], _ARCHITECTURE, _DATA, _PRETRAINING)
+    return {**shared, "budget": _without(facts["budget"], "rounds"), ROWS: rows}
 
 
 def pretraining_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the model that every round starts from."""
     shared = {key: facts[key] for key in ("pretraining", "weights", "model") if key in facts}
-    return {**shared, "training": _without(facts["training"], "iterations", "epochs", "ensemble"), **_norms(facts)}
+    rows = _of_kind(facts[ROWS], _ARCHITECTURE, _PRETRAINING)
+    training = _without(facts["training"], "iterations", "epochs", "ensemble")
+    return {**shared, "training": training, **_norms(facts), ROWS: rows}
 
 
 def supervised_facts(facts: Mapping[str, Any], iterations: int | None) -> dict[str, Any]:
@@ -169,14 +203,15 @@ def supervised_facts(facts: Mapping[str, Any], iterations: int | None) -> dict[s
     unused = ("ensemble",) if iterations is None else ("ensemble", "iterations", "epochs")
     keys = ("data_fingerprint", "pretraining", "weights", "model", "seed")
     shared = {key: facts[key] for key in keys if key in facts}
-    return {**shared, "training": _without(facts["training"], *unused), **_norms(facts)}
+    rows = _of_kind(facts[ROWS], _ARCHITECTURE, _DATA, _PRETRAINING)
+    return {**shared, "training": _without(facts["training"], *unused), **_norms(facts), ROWS: rows}
 
 
 def default_facts(config: RunConfig) -> dict[str, Any]:
     """The same of a run whose every field has its default: what a stored run means by a field it does not name."""
     plain = type(config)()
     unset = {field.name: field.default for field in fields(Acquisition) if field.default is not MISSING}
-    return {**_settings(plain), "pca": plain.scoring.pca, "acquisition": _numbers(unset)}
+    return {**_settings(plain), "pca": plain.scoring.pca, "acquisition": _numbers(unset), ROWS: {}}
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -195,6 +230,10 @@ def _norms(facts: Mapping[str, Any]) -> dict[str, int]:
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     """A strategy's whole row as JSON values, for a reader who may have other defaults; see `Acquisition.to_json`."""
     return {key: "inf" if value == math.inf else value for key, value in row.items()}
+
+
+def _of_kind(rows: Mapping[str, str], *kinds: str) -> dict[str, str]:
+    return {what: digest for what, digest in rows.items() if what.startswith(tuple(f"{kind} " for kind in kinds))}
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from raylab.errors import DamagedError, MismatchError, MissingError, StoreError
 from raylab.files import Folder
-from raylab.runs.identity import ResolvedRun, default_facts, facts_of, round0_facts
+from raylab.runs.identity import ROWS, ResolvedRun, default_facts, facts_of, round0_facts
 from raylab.runs.manifest import FileEntry, Manifest, Previous, previous_of, read_manifest, write_manifest
 from raylab.sealed import read_sealed, write_sealed
 
@@ -229,10 +229,10 @@ class RunStore:
         )
 
     def scores(self, index: int) -> RoundStore:
-        """Where the region table of round `index` lies; the shared round 0 has one for every PCA."""
+        """Where the region table of round `index` lies; the shared round 0 has several."""
         round_store = self.round(index)
         if index == 0:
-            return RoundStore(self.store, round_store.path(f"pca-{self.config.pca}"), (round_store.path("train.json"),))
+            return RoundStore(self.store, round_store.path(self.run.scores_name), (round_store.path("train.json"),))
         return round_store
 
     def open(self) -> None:
@@ -331,9 +331,23 @@ def same_or_new(store: Folder, path: str, now: dict[str, Any], defaults: dict[st
         write_sealed(store, path, now)
     elif field := first_difference(_completed(read_sealed(store, path), now, defaults), now):
         raise MismatchError(
-            f"{store.uri_of(path)}: {field[0]} was {field[1]!r} when this began and is {field[2]!r} now; "
-            "restore it, or choose another storage root"
+            f"{store.uri_of(path)}: {change_of(*field, 'this')}; restore it, or choose another storage root"
         )
+
+
+def change_of(field: str, then: Any, now: Any, begun: str) -> str:
+    """A field that differs, as a sentence.
+
+    Example:
+        >>> change_of("run.seed", 0, 1, "this")
+        'run.seed was 0 when this began and is 1 now'
+        >>> change_of("run.plugin_rows.map risk", "0a1b", "2c3d", "this")
+        'map risk: its code changed since this began'
+    """
+    _, of_plugin, row = field.partition(f"{ROWS}.")
+    if of_plugin:
+        return f"{row}: its code changed since {begun} began"
+    return f"{field} was {then!r} when {begun} began and is {now!r} now"
 
 
 def _completed(then: Any, now: dict[str, Any], defaults: dict[str, Any]) -> Any:

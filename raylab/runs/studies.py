@@ -17,8 +17,8 @@ from raylab.config import RunConfig, StudyConfig
 from raylab.config.names import check_name, is_name
 from raylab.errors import ConfigError, DamagedError, MismatchError, StoreError
 from raylab.files import Folder
-from raylab.runs.identity import Inputs, ResolvedRun, facts_of, resolve, supervised_folder
-from raylab.runs.rounds import first_difference
+from raylab.runs.identity import ROWS, Inputs, ResolvedRun, facts_of, resolve, round0_facts, supervised_folder
+from raylab.runs.rounds import change_of, first_difference
 from raylab.sealed import read_sealed, write_sealed
 
 _VARIES = ("regions", "budget", "strategy", "seed")
@@ -109,9 +109,8 @@ def begin_study(store: Folder, study: ResolvedStudy) -> None:
     if store.exists(path):
         then = stored_study(store, study.name)
         if found := next(_differences(then, study), None):
-            field, old, new = found
             raise MismatchError(
-                f"{store.uri_of(path)}: {field} was {old!r} when the study {study.name!r} began and is {new!r} now; "
+                f"{store.uri_of(path)}: {change_of(*found, f'the study {study.name!r}')}; "
                 "restore it, or give the study another name"
             )
     write_sealed(store, path, _to_json(study))
@@ -150,12 +149,13 @@ def _differences(then: ResolvedStudy, now: ResolvedStudy) -> Iterator[tuple[str,
     """(Field, old, new) of what may not change, with the shared fields first."""
     varies = ("acquisition", "pca", "seed")
     old, new = ({k: v for k, v in facts_of(study.shared).items() if k not in varies} for study in (then, now))
+    old[ROWS], new[ROWS] = (round0_facts(facts_of(study.shared))[ROWS] for study in (then, now))
     if found := first_difference(old, new):
         yield f"run.{found[0]}", *found[1:]
     rows = dict(_by_text(then))
     for (text, size), run in _by_text(now):
         if other := rows.get((text, size)):
-            old, new = ({key: facts_of(one)[key] for key in ("acquisition", "pca")} for one in (other, run))
+            old, new = ({key: facts_of(one)[key] for key in ("acquisition", "pca", ROWS)} for one in (other, run))
             if found := first_difference(old, new):
                 yield f"strategies.{text}.{found[0]}", *found[1:]
 
@@ -183,6 +183,7 @@ def _run_to_json(run: ResolvedRun) -> dict[str, Any]:
         "round0_identity": run.round0_identity,
         "pretrained_folder": run.pretrained_folder,
         "acquisition": facts_of(run)["acquisition"],
+        ROWS: dict(run.plugin_rows),
         "config": run.config.model_dump(mode="json", include=set(_VARIES)),
     }
 
@@ -201,4 +202,5 @@ def _run_from_json(value: dict[str, Any], shared: RunConfig, inputs: Inputs) -> 
         label=value["label"],
         round0_identity=value["round0_identity"],
         pretrained_folder=value["pretrained_folder"],
+        plugin_rows=value.get(ROWS, {}),
     )

@@ -272,8 +272,9 @@ def _most_iterations(run: RunConfig, n_images: int, t: int) -> int:
 def _row_bytes(sharing: Sequence[ResolvedRun]) -> int:
     """Bytes of a region's rows, as the strategies that share the tables need them; 0 where none does."""
     total, channels = 0, sharing[0].config.model.channels
-    for pca in {other.config.pca for other in sharing}:
-        needs = [other.acquisition for other in sharing if other.config.pca == pca]
+    for name in {other.scores_name for other in sharing}:
+        alike = [other for other in sharing if other.scores_name == name]
+        needs, pca = [other.acquisition for other in alike], alike[0].config.pca
         features = min(pca or channels, channels) * any(a.needs_features for a in needs)
         columns = {name for a in needs for name in a.maps}
         total += 8 + 4 * len(columns) + 4 * features if columns or features else 0

@@ -73,8 +73,8 @@ class Tasks:
         if not run.config.budget.rounds:
             return
         sharing = self.grid.sharing(run)
-        for pca in sorted({other.config.pca for other in sharing}):
-            alike = [other for other in sharing if other.config.pca == pca]
+        for scores in sorted({other.scores_name for other in sharing}):
+            alike = [other for other in sharing if other.scores_name == scores]
             needs = [other.acquisition for other in alike]
             maps = sorted({name for a in needs for name in a.maps})
             with self._loop(alike[0], progress) as loop:
