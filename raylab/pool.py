@@ -22,6 +22,7 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError, ConfigError, StoreError
+from raylab.plugins import load
 from raylab.progress import Progress
 from raylab.regions import RegionGrid, Regions
 from raylab.regions.base import checked_sizes
@@ -210,6 +211,7 @@ def known_regions(run: ResolvedRun, store: Folder) -> Regions:
     """
     shape = run.config.regions
     if shape.shape == "grid":
+        load(run.config.plugins)
         return RegionGrid(open_dataset(run.config.data).image_sizes("train"), shape.size)
     folder = superpixels_folder(shape.size, shape.compactness, run.inputs.data)
     if not store.exists(f"{folder}/{MANIFEST}"):

@@ -27,14 +27,15 @@ from raylab.config import (
 from raylab.config.load import read_yaml
 from raylab.config.options import parse
 from raylab.data import DATASETS, DatasetRow
-from raylab.errors import ConfigError, MismatchError
+from raylab.errors import ConfigError, MismatchError, StoreError
 from raylab.files import Folder
 from raylab.models import ARCHITECTURES
 from raylab.plugins import Registry, load
-from raylab.runs import Inputs, ResolvedStudy, resolve, resolve_study
+from raylab.runs import Inputs, ResolvedStudy, resolve, resolve_study, stored_study
 from raylab.runs.identity import supervised_folder
-from raylab.runs.studies import begin_study
+from raylab.runs.studies import begin_study, study_path
 from raylab.scoring.uncertainty import MAPS, UncertaintyMap, entropy
+from raylab.sealed import read_sealed, write_sealed
 from tests.configs import resolved, resolved_runs, tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -333,6 +334,21 @@ def test_a_map_of_other_code_makes_another_run(write: Any, tmp_path: Path, old: 
         MismatchError, match=r"study\.json: map risk: its code changed since the study 'study' began; re"
     ):
         begin_study(store, changed)
+
+
+def test_a_study_is_read_back_without_its_plugin(write: Any, tmp_path: Path) -> None:
+    store = Folder(str(tmp_path / "results"))
+    study = with_risk(write, RISK)
+    begin_study(store, study)
+    (tmp_path / "risks.py").unlink()
+    del sys.modules["risks"]
+    assert stored_study(store, "study") == study
+    assert "risks" not in sys.modules, "nothing of a plugin runs for a look at what is stored"
+    stored = read_sealed(store, study_path("study"))
+    write_sealed(store, study_path("study"), {**stored, "config": {**stored["config"], "newer": 1}})
+    with pytest.raises(StoreError, match=r"no study of this version of raylab \(newer: [^\n]*\); choose") as caught:
+        stored_study(store, "study")
+    assert "pydantic" not in str(caught.value)
 
 
 def test_the_digest_of_a_row_is_that_of_every_process(write: Any, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from raylab.config.problems import lines_of
 from raylab.errors import ConfigError
@@ -36,13 +36,21 @@ class Frozen(BaseModel):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
+AS_STORED = {"load_plugins": False}
+"""Context of a validation that reads a configuration back, of which nothing but its values is wanted."""
+
+
+def _load(plugins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    return plugins if info.context == AS_STORED else load(plugins)
+
+
 class Extensible(Frozen):
     """Base of a configuration that plugins may add to; they come first, so that the fields after them know their rows.
 
     Which modules are loaded is no part of what decides a result: the rows that are used are.
     """
 
-    plugins: Annotated[tuple[str, ...], AfterValidator(load)] = ()
+    plugins: Annotated[tuple[str, ...], AfterValidator(_load)] = ()
     """Modules to import first, which register strategies, maps, data sets or models: `my_module`, in the current folder
     or installed, or `folder/my_module`."""
 

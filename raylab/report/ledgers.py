@@ -7,6 +7,7 @@ import pyarrow as pa
 from raylab.data import SegmentationDataset, open_dataset
 from raylab.errors import DataError, RaylabError
 from raylab.files import Folder
+from raylab.plugins import load
 from raylab.report.study_data import Study
 from raylab.runs import ResolvedRun, RunStore
 
@@ -26,6 +27,7 @@ def open_data(study: Study) -> SegmentationDataset:
         DataError: it cannot be opened; in one line.
     """
     try:
+        load(study.config.plugins)
         return open_dataset(study.config.run.data)
     except (RaylabError, OSError) as error:
         raise DataError(f"{study.config.run.data.name}: {str(error).splitlines()[0]}") from None

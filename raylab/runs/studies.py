@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from raylab.acquisition import Acquisition
 from raylab.config import RunConfig, StudyConfig
 from raylab.config.names import check_name, is_name
+from raylab.config.problems import lines_of
+from raylab.config.sections import AS_STORED
 from raylab.errors import ConfigError, DamagedError, MismatchError, StoreError
 from raylab.files import Folder
 from raylab.runs.identity import ROWS, Inputs, ResolvedRun, facts_of, resolve, round0_facts, supervised_folder
@@ -134,7 +136,8 @@ def stored_study(store: Folder, name: str) -> ResolvedStudy:
     try:
         study = _from_json(read_sealed(store, path))
     except (ValidationError, ConfigError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
+        lines = lines_of(error, StudyConfig) if isinstance(error, ValidationError) else [" ".join(str(error).split())]
+        reason = "; ".join(lines)
         raise StoreError(
             f"{store.uri_of(path)} is no study of this version of raylab ({reason}); choose another name or "
             "storage root"
@@ -189,14 +192,16 @@ def _run_to_json(run: ResolvedRun) -> dict[str, Any]:
 
 
 def _from_json(value: dict[str, Any]) -> ResolvedStudy:
-    config, inputs = StudyConfig(**value["config"]), Inputs(**value["inputs"])
+    # Without the modules of its plugins, which may be gone and need not run for a look at what is stored.
+    config = StudyConfig.model_validate(value["config"], context=AS_STORED)
+    inputs = Inputs(**value["inputs"])
     shared, *runs = (_run_from_json(one, config.run, inputs) for one in (value["shared"], *value["runs"]))
     return ResolvedStudy(config, shared, tuple(runs))
 
 
 def _run_from_json(value: dict[str, Any], shared: RunConfig, inputs: Inputs) -> ResolvedRun:
     return ResolvedRun(
-        config=RunConfig.model_validate({**shared.model_dump(), **value["config"]}),
+        config=RunConfig.model_validate({**shared.model_dump(), **value["config"]}, context=AS_STORED),
         acquisition=Acquisition(**value["acquisition"]),
         inputs=inputs,
         label=value["label"],
