@@ -241,6 +241,7 @@ def by_budget(study: Study) -> list[list[tuple[Curve, CurvePoint]]]:
 
 def _read_run(store: Folder, run: ResolvedRun) -> RunResult:
     run_store = RunStore(store, run)
+    run_store.check_order()
     points = []
     for index in range(len(run.config.budget.rounds) + 1):
         point = _read_point(run_store, index)

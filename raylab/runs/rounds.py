@@ -248,7 +248,7 @@ class RunStore:
         for round_store, step in self.steps():
             if self._is_settled(round_store, step):
                 round_store.record(step)
-        self._check_order()
+        self.check_order()
 
     def steps(self) -> list[tuple[RoundStore, str]]:
         """Every step of the run in its order, done or not, with the round that it belongs to."""
@@ -272,9 +272,16 @@ class RunStore:
         """Whether a step stays once it is done: other strategies may be scoring the shared round 0 anew just now."""
         return step != "score" or round_store.prefix.startswith(self.folder)
 
-    def _check_order(self) -> None:
-        if missing := self.first_missing():
-            uri = self.store.uri_of(missing[0].path(f"{missing[1]}.json"))
+    def check_order(self) -> None:
+        """Whether every step is there that later ones follow.
+
+        Raises:
+            DamagedError: names the file that is missing.
+        """
+        missing = self.first_missing()
+        # It may have been committed, and the next one too, while they were looked for.
+        if missing and not self.store.is_file(path := missing[0].path(f"{missing[1]}.json")):
+            uri = self.store.uri_of(path)
             reason = "it is missing, and later steps follow it"
             raise DamagedError(f"{uri} is damaged ({reason}); {REPAIR}", reason)
 
@@ -301,7 +308,8 @@ class RunStore:
         return self.done_rounds() == len(self.config.budget.rounds) + 1
 
     def done_rounds(self) -> int:
-        """How many rounds have a trained and evaluated model."""
+        """How many rounds have a trained and evaluated model; raises as `check_order` and `RoundStore.record`."""
+        self.check_order()
         total = len(self.config.budget.rounds) + 1
         return next((i for i in range(total) if self.round(i).record("train") is None), total)
 

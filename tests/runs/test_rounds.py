@@ -50,6 +50,19 @@ def test_the_manifest_is_written_last(store, monkeypatch):
     assert written == ["r/ledger.parquet", "r/select.json"]
 
 
+def test_a_manifest_that_later_ones_follow_is_said_to_be_missing(store):
+    run_store = RunStore(store, resolved(tiny_run(strategy="random")))
+    run_store.round(0).commit("select", {}, {LEDGER: picks(0, [3])})
+    assert run_store.done_rounds() == 0
+    store.write_bytes(run_store.round(0).path(MODEL), b"weights")
+    run_store.round(0).commit("train", {"miou": 0.5}, adopt=(MODEL,))
+    run_store.round(1).commit("select", {}, {LEDGER: picks(1, [4])})
+    assert run_store.done_rounds() == 1
+    store.delete(run_store.round(0).path("train.json"))
+    with pytest.raises(DamagedError, match=r"train\.json is damaged \(it is missing, and later steps follow it\)"):
+        run_store.done_rounds()
+
+
 def test_an_adopted_file_must_be_there(store):
     round_store = RoundStore(store, "r")
     with pytest.raises(StoreError, match=r"r/model\.safetensors is missing"):
@@ -289,7 +302,7 @@ def test_the_ledger_of_several_rounds_is_in_order(store):
 
 
 def test_done_rounds_counts_whole_rounds(store):
-    run_store = RunStore(store, resolved(tiny_run()))
+    run_store = RunStore(store, resolved(tiny_run(strategy="random")))
     for t in range(3):
         assert run_store.done_rounds() == t
         run_store.round(t).commit("select", {})
