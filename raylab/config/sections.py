@@ -96,7 +96,8 @@ class DataConfig(Frozen):
         """The fields that say which data these are, wherever they lie, as text to tell data sets apart by."""
         fields = {"name", "synthetic"} if self.name == "synthetic" else {"name"}
         if self.name != "synthetic":
-            fields |= {field for field in ("train_list", "tile") if field in self.model_fields_set}
+            fields |= {"train_list"} if self.train_list != "train" else set()
+            fields |= {"tile"} if self.tile else set()
         return json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
 
 

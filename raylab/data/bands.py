@@ -23,7 +23,7 @@ from raylab.errors import DataError
 
 BAND_PIXELS = 2**22
 """Of a band, unless a row (or, in a TIFF, a row of strips or tiles) has more."""
-_CACHE_BYTES = 2**28
+_CACHE_BYTES = 2**27
 """Of decoded bands that a process keeps: a tile's neighbours in its row are then there. The last one is always kept."""
 _FILES = 16
 """Large files whose structure a process keeps."""

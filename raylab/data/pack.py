@@ -166,11 +166,13 @@ def _is_no_utf8(path: str) -> bool:
 
 
 def _rows(dataset: FileDataset, split: Split) -> Iterator[dict[str, Any]]:
-    """The rows of a split, in the order of its names; files are read ahead in threads, a few at a time."""
+    """The rows of a split, in the order of its names; files are read ahead in threads, tiles one by one."""
     entries = dataset.entries(split)
     with ThreadPoolExecutor(_READ_TOGETHER) as pool:
         for start in range(0, len(entries), _READ_TOGETHER):
-            yield from pool.map(lambda entry: _row(dataset, split, entry), entries[start : start + _READ_TOGETHER])
+            part = entries[start : start + _READ_TOGETHER]
+            read = map if any(entry.window for entry in part) else pool.map
+            yield from read(lambda entry: _row(dataset, split, entry), part)
 
 
 def _row(dataset: FileDataset, split: Split, entry: Entry) -> dict[str, Any]:

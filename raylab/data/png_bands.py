@@ -23,7 +23,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # of 8-bit pixels, by their bytes
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
-_READ = 2**18
+_LEVEL = 3
+"""Of compression: on a noisy photograph 6 saves 7 % more, and takes several times as long."""
 
 
 class _State(NamedTuple):
@@ -162,9 +163,9 @@ def encoded(values: NDArray[Any]) -> bytes:
         raw = values.astype(">u2").view(np.uint8).reshape(height, width, 6)
         rows = np.ones((height, 1 + 6 * width), np.uint8)  # each byte as what it is above its left neighbour's
         rows[:, 1:] = np.diff(raw, axis=1, prepend=np.zeros((height, 1, 6), np.uint8)).reshape(height, -1)
-        return _png(struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0), rows, level=6)
+        return _png(struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0), rows, level=_LEVEL)
     content = io.BytesIO()
-    Image.fromarray(values).save(content, "PNG")
+    Image.fromarray(values).save(content, "PNG", compress_level=_LEVEL)
     return content.getvalue()
 
 
