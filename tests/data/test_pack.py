@@ -118,7 +118,7 @@ def test_command(camvid_root, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.endswith("camvid: 3 training and 2 validation images, no problems\n")
     with pytest.raises(SystemExit):
         main(["pack", *options])
-    expected = "error: output: is not given; --help says what it is\n"
+    expected = "error: --output is not given; --help says what it is\n"
     assert capsys.readouterr().err == expected
 
 
