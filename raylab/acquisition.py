@@ -344,7 +344,7 @@ def problems_of(error: ValidationError) -> list[str]:
     """A line a field that pydantic refused: the field, what is wrong, and the nearest that would do."""
     lines = []
     for problem in error.errors():
-        name = str(problem["loc"][0])
+        name = str(problem["loc"][0]) if problem["loc"] else "text"
         if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             lines.append(f"{name}: {no_such_field(name, FIELDS)}")
         else:

@@ -118,7 +118,11 @@ class PackedFolder:
         self.folder = folder
         self.local: Path | None = folder.local
         self.manifest = _read_manifest(folder)
-        self._side_files = {path: _unwrap(value) for path, value in self.manifest["files"].items()}
+        try:
+            self._side_files = {path: _unwrap(value) for path, value in self.manifest["files"].items()}
+        except (KeyError, ValueError) as error:
+            uri = folder.uri_of(MANIFEST)
+            raise DataError(f"{uri}: no manifest of a packed set (files: {first_line(error)}); {_AGAIN}") from None
         self._read_index()
         self._footers: dict[int, pq.FileMetaData] = {}
         self._damage: dict[int, str] = {}
