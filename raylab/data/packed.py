@@ -144,6 +144,9 @@ class PackedFolder:
         except (StoreError, pa.ArrowException) as error:
             raise DataError(f"{self.folder.uri_of(INDEX)}: cannot be read ({_why(error)}); {_AGAIN}") from None
         self._rows = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
+        if max(columns["shard"], default=0) >= (shards := len(self.manifest["shards"])):
+            uri = self.folder.uri_of(MANIFEST)
+            raise DataError(f"{uri}: no manifest of a packed set (its index needs more than {shards} shards); {_AGAIN}")
         self._digests: dict[str, list[bytes]] = {column: columns[f"{column}_sha256"] for column in ("image", "mask")}
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
         self._cells: dict[str, tuple[int, str]] = {}

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from raylab.acquisition import Acquisition
 from raylab.config import RunConfig, StudyConfig
 from raylab.config.names import check_name, is_name
-from raylab.config.problems import lines_of
 from raylab.config.sections import AS_STORED
-from raylab.errors import ConfigError, DamagedError, MismatchError, StoreError
+from raylab.errors import ConfigError, DamagedError, MismatchError, StoreError, field_of, what_is_wrong
 from raylab.files import Folder
 from raylab.runs.identity import ROWS, Inputs, ResolvedRun, facts_of, resolve, round0_facts, supervised_folder
 from raylab.runs.rounds import change_of, first_difference
@@ -136,8 +135,10 @@ def stored_study(store: Folder, name: str) -> ResolvedStudy:
     try:
         study = _from_json(read_sealed(store, path))
     except (ValidationError, ConfigError, KeyError, TypeError) as error:
-        lines = lines_of(error, StudyConfig) if isinstance(error, ValidationError) else [" ".join(str(error).split())]
-        reason = "; ".join(lines)
+        lines = [str(error)]
+        if isinstance(error, ValidationError):
+            lines = [f"{field_of(one['loc'])}: {what_is_wrong(one)}" for one in error.errors()]
+        reason = " ".join("; ".join(lines).split())
         raise StoreError(
             f"{store.uri_of(path)} is no study of this version of raylab ({reason}); choose another name or "
             "storage root"
@@ -194,18 +195,32 @@ def _run_to_json(run: ResolvedRun) -> dict[str, Any]:
 def _from_json(value: dict[str, Any]) -> ResolvedStudy:
     # Without the modules of its plugins, which may be gone and need not run for a look at what is stored.
     config = StudyConfig.model_validate(value["config"], context=AS_STORED)
-    inputs = Inputs(**value["inputs"])
+    inputs = TypeAdapter(Inputs).validate_python(value["inputs"])
     shared, *runs = (_run_from_json(one, config.run, inputs) for one in (value["shared"], *value["runs"]))
     return ResolvedStudy(config, shared, tuple(runs))
 
 
-def _run_from_json(value: dict[str, Any], shared: RunConfig, inputs: Inputs) -> ResolvedRun:
+class _StoredRun(BaseModel):
+    """What `_run_to_json` writes; names become paths."""
+
+    model_config = ConfigDict(strict=True)
+
+    label: Annotated[str, Field(pattern=r"^[^/\x00]+$")]
+    round0_identity: Annotated[str, Field(pattern=r"^[^/\x00]+$")]
+    pretrained_folder: Annotated[str, Field(pattern=r"^[^\x00]+$")] | None
+    acquisition: dict[str, Any]
+    plugin_rows: dict[str, str] = {}
+    config: dict[str, Any]
+
+
+def _run_from_json(value: Any, shared: RunConfig, inputs: Inputs) -> ResolvedRun:
+    run = _StoredRun.model_validate(value)
     return ResolvedRun(
-        config=RunConfig.model_validate({**shared.model_dump(), **value["config"]}, context=AS_STORED),
-        acquisition=Acquisition(**value["acquisition"]),
+        config=RunConfig.model_validate({**shared.model_dump(), **run.config}, context=AS_STORED),
+        acquisition=Acquisition(**run.acquisition),
         inputs=inputs,
-        label=value["label"],
-        round0_identity=value["round0_identity"],
-        pretrained_folder=value["pretrained_folder"],
-        plugin_rows=value.get(ROWS, {}),
+        label=run.label,
+        round0_identity=run.round0_identity,
+        pretrained_folder=run.pretrained_folder,
+        plugin_rows=run.plugin_rows,
     )
