@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylab.acquisition import PREDICTED_CLASS
-from raylab.errors import StoreError
+from raylab.errors import DamagedError, StoreError
 from raylab.regions.base import Regions, read_sizes_text
 from raylab.regions.grid import RegionGrid
 from raylab.regions.superpixels import BOX, GEOMETRY_COLUMNS, SUPERPIXELS, superpixels_of
@@ -99,7 +100,7 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]]
     return {name: table[name].to_numpy() for name in scalars}, features
 
 
-_GRID = b"raylab.grid"
+_GRID, _DIGEST = b"raylab.grid", b"raylab.sha256"
 
 
 def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
@@ -120,7 +121,44 @@ def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
         values = [regions.image_of(ids), *regions.centres(ids).T, *regions.boxes(ids).T, regions.pixels(ids)]
         for (name, kind), column in zip(GEOMETRY_COLUMNS.items(), values, strict=True):
             table = table.append_column(pa.field(name, kind, False), pa.array(column).cast(kind))
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), key: text})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), key: text})
+    return table.replace_schema_metadata({**table.schema.metadata, _DIGEST: _digest_of(table)})
+
+
+def check_digest(table: pa.Table, uri: str) -> None:
+    """Compare a table that no manifest names with the digest that it carries, if it does.
+
+    Parquet's page checksums guard the values; this guards the footer too, which says where they lie and what they are.
+
+    Args:
+        table: as read.
+        uri: of the table, for the message.
+
+    Raises:
+        DamagedError: it is not what `with_regions` gave.
+    """
+    digest = (table.schema.metadata or {}).get(_DIGEST)
+    if digest is not None and digest != _digest_of(table):
+        reason = "its values or its footer are not those that were written"
+        raise DamagedError(f"{uri} is damaged ({reason}); restore it", reason)
+
+
+def _digest_of(table: pa.Table) -> bytes:
+    """Hexadecimal SHA-256 over the columns' names, types and values, and the pool's geometry."""
+    metadata = table.schema.metadata or {}
+    digest = hashlib.sha256(metadata.get(_GRID, b"") + b"\0" + metadata.get(SUPERPIXELS, b""))
+    for field in table.schema:
+        kind, rows = field.type, table[field.name]
+        if pa.types.is_fixed_size_list(kind):  # Parquet gives what it holds another name
+            kind = f"{kind.value_type}[{kind.list_size}]"
+            rows = pa.chunked_array([chunk.flatten() for chunk in rows.chunks], field.type.value_type)
+        digest.update(f"\0{field.name}\0{kind}\0{len(table)}\0".encode())
+        if not pa.types.is_primitive(rows.type):
+            digest.update(str(rows.to_pylist()).encode())
+            continue
+        for chunk in rows.chunks:
+            digest.update(np.ascontiguousarray(chunk.to_numpy(zero_copy_only=False)).view(np.uint8).data)
+    return digest.hexdigest().encode()
 
 
 def regions_of(table: pa.Table, uri: str) -> Regions:

@@ -16,7 +16,7 @@ from raylab.acquisition import PREDICTED_CLASS, Acquisition
 from raylab.errors import ConfigError, StoreError
 from raylab.files import open_at
 from raylab.regions import Regions
-from raylab.regions.table import columns_of, ledger_table, regions_of
+from raylab.regions.table import check_digest, columns_of, ledger_table, regions_of
 from raylab.selection.arrays import array_namespace
 from raylab.selection.objective import TERMS, Selection, selection_columns
 from raylab.selection.select import Seed, select
@@ -77,6 +77,7 @@ def select_to_file(
     if output == uri:
         raise ConfigError(f"output: {output} is the region table itself; choose another file")
     table = read_table(uri)
+    check_digest(table, uri)
     lists = [read_labelled(one) for one in labelled]
     picks = select_from_table(table, uri, np.concatenate([np.empty(0, np.int64), *lists]), acquisition, k, seed)
     if output is not None:

@@ -11,7 +11,10 @@ import pytest
 from tests.test_layout import LAYERS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 PATH = re.compile(r"`((?:raylab|tests|docs|experiments|benchmarks)/[\w./-]*)`")
 
 

@@ -27,6 +27,7 @@ from raylab.runs.replay import replay_runs
 from raylab.runs.studies import begin_study
 from raylab.runs.verify import ASIDE, repair_study, verify_study
 from tests.configs import tiny_run
+from tests.faults.test_fuzz import region_table_alone
 from tests.progress import Silent
 
 pytestmark = pytest.mark.fault
@@ -162,6 +163,26 @@ def test_no_flipped_bit_changes_a_packed_set_in_silence(
     assert told > 0
     seen = {"told": told, "without effect": without, "silently different": silent}
     record_fault(*FLIPPED, {"flips": FLIPS, "kinds of files": 1}, seen)
+
+
+def test_no_flipped_bit_of_a_table_without_a_manifest_changes_picks_in_silence(
+    tmp_path: Path, record_fault: Callable[..., None]
+) -> None:
+    parser = region_table_alone(tmp_path)
+    good, seen = parser.good, {"told": 0, "without effect": 0, "silently different": 0}
+    footer = int.from_bytes(good[-8:-4], "little") + 8
+    picks, rng = parser.read(good), random.Random(1)
+    for _ in range(10 * FLIPS):
+        at, flipped = len(good) - 1 - rng.randrange(footer), bytearray(good)
+        flipped[at] ^= 1 << rng.randrange(8)
+        try:
+            seen["without effect" if parser.read(bytes(flipped)) == picks else "silently different"] += 1
+        except RaylabError:
+            seen["told"] += 1
+    assert seen["silently different"] == 0
+    assert seen["told"] > 5 * FLIPS
+    fault = "one bit flips in the footer of a region table that is given to `raylab select`"
+    record_fault(fault, FLIPPED[1], {"flips": 10 * FLIPS}, seen)
 
 
 @pytest.mark.parametrize("kind", KINDS)
