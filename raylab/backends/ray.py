@@ -86,7 +86,7 @@ class RayBackend:
             max_restarts=-1,
             max_task_retries=3,
             runtime_env={"env_vars": env} if env else None,
-            # Outside the trial's placement group, which holds no place for it.
+            # Outside the trial's placement group, which reserves nothing for it.
             scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
         )
         return actor.remote(self.run, self.store, regions)

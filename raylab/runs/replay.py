@@ -34,7 +34,7 @@ class Replay:
 
     @property
     def first_difference(self) -> int | None:
-        """The first place in the order at which they differ, or None."""
+        """The first index in the order at which they differ, or None."""
         common = min(len(self.ledger), len(self.now))
         differ = np.flatnonzero(self.ledger[:common] != self.now[:common])
         if len(differ):
@@ -43,10 +43,10 @@ class Replay:
 
     def __str__(self) -> str:
         text = f"round {self.round:>2}  {len(self.ledger):>7,} picks  "
-        if (place := self.first_difference) is None:
+        if (index := self.first_difference) is None:
             return text + "the same"
-        then, now = (str(ids[place]) if place < len(ids) else "none" for ids in (self.ledger, self.now))
-        return text + f"DIFFERENT from place {place}: region {then} in the ledger, {now} now"
+        then, now = (str(ids[index]) if index < len(ids) else "none" for ids in (self.ledger, self.now))
+        return text + f"DIFFERENT from pick {index + 1} on: region {then} in the ledger, {now} now"
 
 
 def replay_runs(
@@ -109,8 +109,7 @@ def replay_round(run: RunStore, regions: Regions, t: int) -> Replay:
     path, table = run.scores(t - 1).path(REGIONS), None
     if acquisition.needs_uncertainty or acquisition.needs_features:
         table = run.scores(t - 1).regions()
-    place = run.store.uri_of(path)
-    picks = select_by_table(regions, table, place, labelled, acquisition, asked, [config.seed, t])
+    picks = select_by_table(regions, table, run.store.uri_of(path), labelled, acquisition, asked, [config.seed, t])
     if config.budget.unit != "regions":
         picks = interleave(picks, acquisition.random)
     return Replay(t, ledger, picks.region_id[:paid])

@@ -173,34 +173,34 @@ class _Checker:
         self._identity(f"{run_store.folder}/run.json")
         self._identity(run_store.round(0).path(IDENTITY))
         steps = run_store.steps()
-        done = [self.store.is_file(place.path(f"{step}.json")) for place, step in steps]
-        bad = [self._step(place, step) for place, step in steps]
+        done = [self.store.is_file(round_store.path(f"{step}.json")) for round_store, step in steps]
+        bad = [self._step(round_store, step) for round_store, step in steps]
         first = next((index for index, is_bad in enumerate(bad) if is_bad or why), None)
         if missing := run_store.first_missing():
-            place, step = missing
-            self._damaged(place.path(f"{step}.json"), "it is missing, and later steps follow it")
-            at = next(index for index, one in enumerate(steps) if (one[0].prefix, one[1]) == (place.prefix, step))
+            round_store, step = missing
+            self._damaged(round_store.path(f"{step}.json"), "it is missing, and later steps follow it")
+            at = next(index for index, one in enumerate(steps) if (one[0].prefix, one[1]) == (round_store.prefix, step))
             first = at if first is None else min(first, at)
-        self._checkpoints([place for place, step in steps if step == "select"])
+        self._checkpoints([round_store for round_store, step in steps if step == "select"])
         if first is None or not any(done):
             return
-        for place, step in steps[first:]:
-            self._aside(place, step)
-        place, step = steps[first]
-        where = place.prefix.rpartition("/")[2] if place.prefix.startswith(run_store.folder) else "round-00"
+        for round_store, step in steps[first:]:
+            self._aside(round_store, step)
+        round_store, step = steps[first]
+        where = round_store.prefix.rpartition("/")[2] if round_store.prefix.startswith(run_store.folder) else "round-00"
         what = f"{why} is damaged" if why else f"the first is {step} of {where}"
         self.found.costs.append(
             f"costs {run.label}: {sum(done[first:])} of its {sum(done)} steps are done again; {what}"
         )
 
-    def _step(self, place: RoundStore, step: str) -> bool:
+    def _step(self, round_store: RoundStore, step: str) -> bool:
         """Whether the manifest of a step, or a file of it, is damaged."""
-        path = place.path(f"{step}.json")
+        path = round_store.path(f"{step}.json")
         if path in self.bad:
             return self.bad[path]
         self.bad[path] = False
         try:
-            manifest = place.manifest(step)
+            manifest = round_store.manifest(step)
         except MissingError:
             return False
         except DamagedError as error:
@@ -209,7 +209,7 @@ class _Checker:
             return self.bad[path]
         self.found.files += 1
         for name, entry in manifest.files.items():
-            self._compare(place.path(name), entry.sha256, path)
+            self._compare(round_store.path(name), entry.sha256, path)
         return self.bad[path]
 
     def _compare(self, path: str, sha256: str, owner: str) -> None:
@@ -238,12 +238,12 @@ class _Checker:
 
     def _checkpoints(self, rounds: Sequence[RoundStore]) -> None:
         """States of trainings that are not finished."""
-        for place in rounds:
-            for folder in self.store.list(place.prefix):
+        for round_store in rounds:
+            for folder in self.store.list(round_store.prefix):
                 if not folder.startswith("training-"):
                     continue
-                for below in self.store.walk(place.path(folder))[0]:
-                    path = place.path(f"{folder}/{below}")
+                for below in self.store.walk(round_store.path(folder))[0]:
+                    path = round_store.path(f"{folder}/{below}")
                     if not path.endswith(f"/{_STATE}") or path in self.bad:
                         continue
                     self.bad[path] = False
@@ -252,19 +252,21 @@ class _Checker:
                         unseal_bytes(self.store.read_bytes(path), self.store.uri_of(path))
                     except DamagedError as error:
                         self._damaged(path, error.reason)
-                        self.found.aside.append(place.path(folder))
-                        self.found.costs.append(f"costs the training in {place.prefix}: it begins anew")
+                        self.found.aside.append(round_store.path(folder))
+                        self.found.costs.append(f"costs the training in {round_store.prefix}: it begins anew")
 
     def _damaged(self, path: str, reason: str, owner: str = "") -> None:
         self.bad[owner or path] = True
         self.found.damages.append(Damage(self.store.uri_of(path), reason))
 
-    def _aside(self, place: RoundStore, step: str) -> None:
+    def _aside(self, round_store: RoundStore, step: str) -> None:
         """What a repair moves of a step: its manifest first, so that the step is undone whatever happens then."""
         file = _FILES.get(step, f"{step.replace('member', 'model')}.safetensors")
         names = {f"{step}.json", file, second_name(file)}
-        there = [name for name in self.store.list(place.prefix) if name in names]
-        self.found.aside += sorted((place.path(name) for name in there), key=lambda path: not path.endswith(".json"))
+        there = [name for name in self.store.list(round_store.prefix) if name in names]
+        self.found.aside += sorted(
+            (round_store.path(name) for name in there), key=lambda path: not path.endswith(".json")
+        )
         if step != "score":
-            folders = [name for name in self.store.list(place.prefix) if name.startswith("training-")]
-            self.found.aside += [place.path(name) for name in folders]
+            folders = [name for name in self.store.list(round_store.prefix) if name.startswith("training-")]
+            self.found.aside += [round_store.path(name) for name in folders]

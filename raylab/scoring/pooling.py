@@ -37,9 +37,9 @@ def label_means(maps: Tensor, label_map: NDArray[np.int32], n_regions: int) -> T
         sums = torch.stack([torch.bincount(label, channel[cell].double(), n_regions) for channel in values], dim=1)
     else:
         pair, shared = torch.unique(label * (h * w) + cell, return_counts=True)
-        place = torch.stack([pair // (h * w), pair % (h * w)])
+        index = torch.stack([pair // (h * w), pair % (h * w)])
         weights = torch.sparse_coo_tensor(
-            place, shared.double(), (n_regions, h * w), is_coalesced=True, check_invariants=False
+            index, shared.double(), (n_regions, h * w), is_coalesced=True, check_invariants=False
         )
         sums = torch.cat([torch.sparse.mm(weights, some.double().T) for some in values.split(_AT_ONCE)], dim=1)
     return (sums / count[:, None]).float()

@@ -40,7 +40,7 @@ def tracking_for(tracking: str | None, store: Folder) -> str:
         return tracking_uri(variable, source=VARIABLE)
     if store.local is None:
         raise TrackingError(
-            f"tracking: with the storage root {store.uri} there is no local place for MLflow's database; "
+            f"tracking: with the storage root {store.uri} there is no local folder for MLflow's database; "
             f"give the address of an MLflow server (or set {VARIABLE}), or sqlite:///<file>"
         )
     return _sqlite_address(store.local / "mlflow.db", "tracking")
@@ -72,11 +72,11 @@ def tracking_uri(text: str, source: str = "tracking") -> str:
         raise TrackingError(f"{source}: {text} does not say how to speak to the server; write http://{text}")
     if text.startswith("sqlite:///"):
         return f"sqlite:///{Path(text.removeprefix('sqlite:///')).expanduser().absolute()}"
-    scheme, found, place = text.partition("://")
+    scheme, found, rest = text.partition("://")
     if not found and not text.startswith("databricks"):
         path = Path(text).expanduser().absolute()
         return _sqlite_address(path if path.suffix else path / "mlflow.db", source)
-    if (found and not place.strip("/")) or not _known(scheme.partition("+")[0]):
+    if (found and not rest.strip("/")) or not _known(scheme.partition("+")[0]):
         raise TrackingError(
             f"{source}: {hidden(text)} is no address of MLflow; give http(s)://<server>, sqlite:///<file> or the path "
             "of an SQLite file"

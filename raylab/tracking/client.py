@@ -187,8 +187,8 @@ class Client:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             database = sqlite_path(self.uri)
-            place = (database.parent / "mlartifacts").as_uri() if database else None
-            self._experiment_id = str(self._client.create_experiment(self.experiment, artifact_location=place))
+            artifact_uri = (database.parent / "mlartifacts").as_uri() if database else None
+            self._experiment_id = str(self._client.create_experiment(self.experiment, artifact_location=artifact_uri))
             return
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)

@@ -51,8 +51,8 @@ class Child:
 
     def record(self, t: int, step: str) -> dict[str, Any] | None:
         """What a step of round t committed, or None where it is not done."""
-        place = self.scores if self.scores and step == "score" and t == 0 else self.rounds[t]
-        return place.record(step)
+        round_store = self.scores if self.scores and step == "score" and t == 0 else self.rounds[t]
+        return round_store.record(step)
 
 
 @cache

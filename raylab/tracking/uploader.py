@@ -140,7 +140,7 @@ class MlflowUploader:
     def _send_all(self) -> str:
         """Send each study that is due; those that cannot be are told in `_unsent`, and the reason is returned."""
         problem = ""
-        for place, name in enumerate(self._sending):
+        for index, name in enumerate(self._sending):
             with self._turn:
                 store, runs = self._studies[name]
                 failures = {run.label: self._failures[run.identity] for run in runs if run.identity in self._failures}
@@ -153,7 +153,7 @@ class MlflowUploader:
                 self._say_once(f"MLflow: {problem}; all else of {name} was sent")
             except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own
                 _log.debug("sending %s", name, exc_info=True)
-                self._unsent.extend(self._sending[place:])
+                self._unsent.extend(self._sending[index:])
                 self._say_lost(name, reason(error))
                 return reason(error)
             else:

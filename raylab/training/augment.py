@@ -29,7 +29,7 @@ def augment(
         crop: side of the crop in pixels.
         scale: range of the random scale.
         pad: (3,) uint8 colour outside the image; the mask is `IGNORE` there.
-        rng: decides scale, place and flip.
+        rng: decides scale, position and flip.
         tries: crops drawn until one holds a labelled pixel; the last is taken in any case.
 
     Returns:

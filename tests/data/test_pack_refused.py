@@ -23,18 +23,18 @@ def refusal(config: DataConfig) -> str:
 
 def test_another_data_set_or_list_is_refused_by_name(voc2012_root, tmp_path):
     other = packed(DataConfig(name="voc2012", root=str(voc2012_root)), tmp_path / "packed")
-    place = tmp_path / "packed"
+    pack_root = tmp_path / "packed"
     assert refusal(other.model_copy(update={"name": "cityscapes"})) == (
-        f"{place}: packed with data.name 'voc2012', not 'cityscapes'; set data.name to voc2012 or data.root to another "
-        "folder"
+        f"{pack_root}: packed with data.name 'voc2012', not 'cityscapes'; set data.name to voc2012 or data.root to "
+        "another folder"
     )
     assert refusal(other.model_copy(update={"train_list": "train_aug"})).startswith(
-        f"{place}: packed with data.train_list 'train', not 'train_aug'; set data.train_list to train"
+        f"{pack_root}: packed with data.train_list 'train', not 'train_aug'; set data.train_list to train"
     )
 
 
 def test_unfinished_pack_is_no_data_set_and_is_done_anew(camvid_root, tmp_path, monkeypatch):
-    raw, place = DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"
+    raw, pack_root = DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"
 
     class KilledError(Exception):
         pass
@@ -44,50 +44,56 @@ def test_unfinished_pack_is_no_data_set_and_is_done_anew(camvid_root, tmp_path, 
             raise KilledError
 
     with pytest.raises(KilledError):
-        pack_dataset(dataset_of(raw), str(place), tell=killed, shard_bytes=1)
-    assert sorted(file.name for file in (place / "shards").iterdir()) == ["train-00000.parquet", "train-00001.parquet"]
-    other = raw.model_copy(update={"root": str(place)})
-    assert refusal(other) == f"{place}: an unfinished pack (no raylab-pack.json); run raylab pack again"
-    assert_equal(raw, packed(raw, place))
-    assert sorted(file.name for file in (place / "shards").iterdir()) == ["train-00000.parquet", "val-00000.parquet"]
+        pack_dataset(dataset_of(raw), str(pack_root), tell=killed, shard_bytes=1)
+    assert sorted(file.name for file in (pack_root / "shards").iterdir()) == [
+        "train-00000.parquet",
+        "train-00001.parquet",
+    ]
+    other = raw.model_copy(update={"root": str(pack_root)})
+    assert refusal(other) == f"{pack_root}: an unfinished pack (no raylab-pack.json); run raylab pack again"
+    assert_equal(raw, packed(raw, pack_root))
+    assert sorted(file.name for file in (pack_root / "shards").iterdir()) == [
+        "train-00000.parquet",
+        "val-00000.parquet",
+    ]
 
 
 def test_finished_pack_and_other_files_are_left_alone(camvid_root, tmp_path):
-    raw, place = DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"
-    packed(raw, place)
-    before = {file: file.stat().st_mtime_ns for file in place.rglob("*")}
+    raw, pack_root = DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"
+    packed(raw, pack_root)
+    before = {file: file.stat().st_mtime_ns for file in pack_root.rglob("*")}
     with pytest.raises(DataError, match=r"a packed set lies there already; use it as data\.root, or choose another"):
-        packed(raw, place)
-    assert {file: file.stat().st_mtime_ns for file in place.rglob("*")} == before
+        packed(raw, pack_root)
+    assert {file: file.stat().st_mtime_ns for file in pack_root.rglob("*")} == before
     with pytest.raises(DataError, match=r"holds other files \(train the first\); choose an empty folder as output"):
         packed(raw, camvid_root)
 
 
 def test_problems_stop_it_before_anything_is_written(camvid_root, tmp_path, save, ids):
-    raw, place = DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"
+    raw, pack_root = DataConfig(name="camvid", root=str(camvid_root)), tmp_path / "packed"
     save(camvid_root / "trainannot" / "0002.png", ids(0, 3, 32, 64))
     with pytest.raises(DataError, match=r"trainannot/0002\.png: mask is 64x32, but its image .* is 64x64"):
-        packed(raw, place)
+        packed(raw, pack_root)
     (camvid_root / "trainannot" / "0001.png").unlink()
     with pytest.raises(DataError, match=r"0001\.png: no mask"):
-        packed(raw, place)
+        packed(raw, pack_root)
     (camvid_root / "train" / "0001.png").unlink()
     (camvid_root / "train" / "0000.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"0000\.png: does not decode"):
-        packed(raw, place)
-    assert not place.exists()
+        packed(raw, pack_root)
+    assert not pack_root.exists()
 
 
 def test_damage_is_told_shard_by_shard(camvid_root, tmp_path, save, ids):
     mask = ids(0)
     mask[0, 0] = 99
     save(camvid_root / "valannot" / "0001.png", mask)
-    place = tmp_path / "packed"
-    other = packed(DataConfig(name="camvid", root=str(camvid_root)), place, shard_bytes=1)
-    content = bytearray((place / "shards" / "train-00000.parquet").read_bytes())
+    pack_root = tmp_path / "packed"
+    other = packed(DataConfig(name="camvid", root=str(camvid_root)), pack_root, shard_bytes=1)
+    content = bytearray((pack_root / "shards" / "train-00000.parquet").read_bytes())
     content[3000] ^= 1
-    (place / "shards" / "train-00000.parquet").write_bytes(content)
-    (place / "shards" / "train-00002.parquet").unlink()
+    (pack_root / "shards" / "train-00000.parquet").write_bytes(content)
+    (pack_root / "shards" / "train-00002.parquet").unlink()
     dataset = dataset_of(other)
     with pytest.raises(DataError, match=r"train-00000\.parquet: the shard cannot be read \(.*\); restore it or pack"):
         dataset.read_image("train", 0)
@@ -95,12 +101,12 @@ def test_damage_is_told_shard_by_shard(camvid_root, tmp_path, save, ids):
         dataset.read_image("train", 2)
     damaged, missing, unknown = find_problems(other)
     assert damaged == (
-        f"{place}/shards/train-00000.parquet: the shard cannot be read (its bytes are not those that were packed); "
+        f"{pack_root}/shards/train-00000.parquet: the shard cannot be read (its bytes are not those that were packed); "
         "restore it or pack again"
     )
-    assert missing.startswith(f"{place}/shards/train-00002.parquet: the shard cannot be read (it is missing)")
+    assert missing.startswith(f"{pack_root}/shards/train-00002.parquet: the shard cannot be read (it is missing)")
     assert unknown.startswith(
-        f"{place}/shards/val-00001.parquet (valannot/0001.png): mask ids without a class: 99 (1 pixels"
+        f"{pack_root}/shards/val-00001.parquet (valannot/0001.png): mask ids without a class: 99 (1 pixels"
     )
 
 

@@ -77,7 +77,7 @@ def outcome(root: Path) -> list[Any]:
     (run,) = stored_study(store, "flips").runs
     run_store = RunStore(store, run)
     run_store.open()
-    found: list[Any] = [place.record(step) for place, step in run_store.steps()]
+    found: list[Any] = [round_store.record(step) for round_store, step in run_store.steps()]
     for t in range(2):
         found.append(run_store.round(t).ledger().to_pydict())
         found += [hashlib.sha256(store.read_bytes(*model)).hexdigest() for model in run_store.round(t).models(1)]

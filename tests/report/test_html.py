@@ -101,8 +101,8 @@ def test_a_study_that_has_just_begun_has_a_report(tmp_path: Path) -> None:
 def test_an_object_store_will_do() -> None:
     store = Folder("memory://raylab-report")
     write_study(store, CONFIG.model_copy(update={"seeds": (0,)}))
-    place = write_report(store, "small")
-    assert place == "memory://raylab-report/studies/small/report/index.html"
+    uri = write_report(store, "small")
+    assert uri == "memory://raylab-report/studies/small/report/index.html"
     assert store.read_bytes("studies/small/report/index.html").startswith(b"<!doctype html>")
 
 

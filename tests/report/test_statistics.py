@@ -67,11 +67,11 @@ def test_the_interpolated_curve_has_the_target_where_it_is_said_to_reach_it(scor
     if found is None:
         assert max(scores) < target
         return
-    place = math.log2(found / 100)
-    left = min(int(place), len(scores) - 2)
-    there = scores[left] + (place - left) * (scores[left + 1] - scores[left])
+    position = math.log2(found / 100)
+    left = min(int(position), len(scores) - 2)
+    there = scores[left] + (position - left) * (scores[left + 1] - scores[left])
     assert there == pytest.approx(target, abs=1e-6) or (found == 100 and scores[0] >= target)
-    assert all(score < target for score in scores[: math.ceil(place - 1e-9)])
+    assert all(score < target for score in scores[: math.ceil(position - 1e-9)])
 
 
 def test_the_area_weighs_every_doubling_alike() -> None:

@@ -79,7 +79,7 @@ def test_generated_scenes_are_not_looked_at():
 
 
 def test_a_set_that_is_packed_again_is_looked_at_again(data, tmp_path):
-    """Sizes, paths and the place are the same, masks are not: a fault goes, and one that comes is seen."""
+    """Sizes, paths and the root are the same, masks are not: a fault goes, and one that comes is seen."""
     store, mask = Folder(str(tmp_path / "results")), Path(str(data.root), "masks/a.png")
     packed, right = data.model_copy(update={"root": str(tmp_path / "packed")}), mask.read_bytes()
 

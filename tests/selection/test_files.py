@@ -351,18 +351,18 @@ def test_a_changed_ledger_is_named(study: StudyConfig, raylab: Run, at: int) -> 
     different = [line for line in lines if "DIFFERENT" in line]
     assert len(different) == 1
     assert different[0].startswith(f"{run.run.label}  round  2")
-    assert different[0].endswith(f"DIFFERENT from place 7: region {ids[8]} in the ledger, {ids[7]} now")
+    assert different[0].endswith(f"DIFFERENT from pick 8 on: region {ids[8]} in the ledger, {ids[7]} now")
     assert lines[-1] == "8 of 9 rounds are the same"
 
 
 def test_a_shorter_ledger_and_another_draw_are_named(study: StudyConfig, raylab: Run) -> None:
     ids = rewrite(run_of(study, 2), 2, lambda ids: ids[:-1])
     _, lines, _ = raylab("replay", "tiny", "--storage", study.run.storage)
-    assert f"DIFFERENT from place 23: region none in the ledger, {ids[-1]} now" in lines[-2]
+    assert f"DIFFERENT from pick 24 on: region none in the ledger, {ids[-1]} now" in lines[-2]
     ids = rewrite(run_of(study, 0), 0, lambda ids: ids[::-1])
     status, lines, _ = raylab("replay", "tiny", "--storage", study.run.storage, "--round", 0)
     assert status == 1
-    assert all(f"DIFFERENT from place 0: region {ids[-1]} in the ledger, {ids[0]} now" in line for line in lines[:-1])
+    assert all(f"DIFFERENT from pick 1 on: region {ids[-1]} in the ledger, {ids[0]} now" in line for line in lines[:-1])
 
 
 def test_the_grid_is_found_in_tables_or_in_the_data(

@@ -152,7 +152,7 @@ def test_the_configuration_then_the_environment_then_the_storage_root(
 
 
 def test_remote_results_need_an_address() -> None:
-    with pytest.raises(TrackingError, match=r"memory://results there is no local place.*MLFLOW_TRACKING_URI"):
+    with pytest.raises(TrackingError, match=r"memory://results there is no local folder.*MLFLOW_TRACKING_URI"):
         tracking_for(None, Folder("memory://results"))
 
 
