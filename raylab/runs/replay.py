@@ -106,10 +106,10 @@ def replay_round(run: RunStore, regions: Regions, t: int) -> Replay:
     if t == 0:
         return Replay(t, ledger, first_draw(regions, min(asked, regions.n_regions), config.seed)[:paid])
     acquisition, labelled = run.run.acquisition, run.ledger(t)["region_id"].to_numpy()
-    path, table = run.scores(t - 1).path(REGIONS), None
+    uri, table = "", None
     if acquisition.needs_uncertainty or acquisition.needs_features:
-        table = run.scores(t - 1).regions()
-    picks = select_by_table(regions, table, run.store.uri_of(path), labelled, acquisition, asked, [config.seed, t])
+        uri, table = _table_uri(run, t - 1), run.scores(t - 1).regions()
+    picks = select_by_table(regions, table, uri, labelled, acquisition, asked, [config.seed, t])
     if config.budget.unit != "regions":
         picks = interleave(picks, acquisition.random)
     return Replay(t, ledger, picks.region_id[:paid])
@@ -125,6 +125,10 @@ def regions_of_run(run: RunStore, open_regions: Callable[[ResolvedRun, Folder], 
     for t in range(len(run.config.budget.rounds) + 1):
         scores = run.scores(t)
         if scores.record("score") is not None:
-            uri = run.store.uri_of(scores.path(REGIONS))
-            return regions_of(scores.regions(), uri)
+            return regions_of(scores.regions(), _table_uri(run, t))
     return open_regions(run.run, run.store)
+
+
+def _table_uri(run: RunStore, t: int) -> str:
+    """Of the region table of a round, for messages: a table that was computed again has another name."""
+    return run.store.uri_of(run.scores(t).committed("score", REGIONS).path)

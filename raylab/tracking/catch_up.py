@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from raylab.errors import StoreError, TrackingError
 from raylab.files import Folder
-from raylab.runs import ResolvedStudy
+from raylab.runs import ResolvedStudy, RunStore
 from raylab.tracking.address import experiment_for, hidden, tracking_for, ui_command
 from raylab.tracking.client import Client, reason
 from raylab.tracking.sync import MlflowSync
@@ -52,6 +52,8 @@ def _send(client: Client, store: Folder, study: ResolvedStudy, say: Callable[[st
     points, files, problem = client.points, client.files, ""
     try:
         MlflowSync(client).send(store, study.name, list(study.runs), report=True)
+        for run in study.runs:
+            RunStore(store, run).check_order()
     except StoreError as error:
         problem = str(error)
     except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own

@@ -74,6 +74,16 @@ def test_a_root_without_studies_is_said(store: Folder, capsys: pytest.CaptureFix
     assert "no study lies under this storage root" in capsys.readouterr().err
 
 
+def test_a_step_that_is_missing_before_others_is_told(
+    store: Folder, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_study(store, UNBOUNDED)
+    (Path(store.root) / f"runs/{resolved_runs(config)[0].label}/round-01/train.json").unlink()
+    with pytest.raises(SystemExit):
+        main(["sync", "--storage", store.uri, "--experiment", EXPERIMENT])
+    assert "round-01/train.json is damaged (it is missing, and later steps follow it)" in capsys.readouterr().err
+
+
 def test_a_damaged_study_holds_back_no_other(store: Folder, database: str, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = write_study(store, UNBOUNDED)
     config = UNBOUNDED.model_copy(update={"name": "whole", "strategies": ("entropy",), "seeds": (1,)})
