@@ -147,7 +147,7 @@ class Registry(Mapping[str, Row]):
         return ", ".join(self)
 
 
-def digest_of(kind: str, name: str) -> str | None:
+def plugin_digest(kind: str, name: str) -> str | None:
     """`Registry.digest` of the table of that kind, without importing what the table is made in.
 
     Args:

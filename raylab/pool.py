@@ -29,11 +29,11 @@ from raylab.regions.base import checked_sizes
 from raylab.regions.superpixels import (
     GEOMETRY,
     IMAGES_A_FILE,
-    MANIFEST,
+    SUPERPIXELS_MANIFEST,
     Geometry,
     Superpixels,
-    decoded,
-    encoded,
+    decode_labels,
+    encode_labels,
     geometry_of,
     joined,
     open_superpixels,
@@ -108,7 +108,7 @@ def open_or_build(
         ConfigError: N does not suit the images, or scikit-image is not installed.
     """
     folder = superpixels_folder(size, compactness, fingerprint)
-    if not store.exists(f"{folder}/{MANIFEST}"):
+    if not store.exists(f"{folder}/{SUPERPIXELS_MANIFEST}"):
         _build(dataset, store, folder, {"size": size, "compactness": compactness, "data": fingerprint}, progress)
     return open_superpixels(store, folder)
 
@@ -132,7 +132,7 @@ def _build(
         if table is None:
             _write(store, path, _segmented(dataset, indices, names, what, len(names), progress), made)
             table = store.read_table(path)
-        parts += [geometry_of(decoded(data.as_py())) for data in table["labels"]]
+        parts += [geometry_of(decode_labels(data.as_py())) for data in table["labels"]]
         put(part_name(start // PART), store.read_bytes(path))
         if progress is not None:
             progress("regions", indices.stop, len(names))
@@ -143,7 +143,7 @@ def _build(
     store.write_table(path, with_regions(table, pool))
     put(GEOMETRY, store.read_bytes(path))
     record = {**made, "images": len(names), "regions": pool.n_regions}
-    write_sealed(store, f"{folder}/{MANIFEST}", {"record": record, "files": files})
+    write_sealed(store, f"{folder}/{SUPERPIXELS_MANIFEST}", {"record": record, "files": files})
 
 
 def _segmented(
@@ -160,7 +160,13 @@ def _segmented(
         labels = segment(dataset.read_image("train", index), what["size"], what["compactness"])
         height, width = labels.shape
         regions = int(labels.max()) + 1
-        return {"name": names[index], "height": height, "width": width, "regions": regions, "labels": encoded(labels)}
+        return {
+            "name": names[index],
+            "height": height,
+            "width": width,
+            "regions": regions,
+            "labels": encode_labels(labels),
+        }
 
     rows = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # scikit-image lets go of the interpreter's lock
@@ -214,7 +220,7 @@ def known_regions(run: ResolvedRun, store: Folder) -> Regions:
         load(run.config.plugins)
         return RegionGrid(open_dataset(run.config.data).image_sizes("train"), shape.size)
     folder = superpixels_folder(shape.size, shape.compactness, run.inputs.data)
-    if not store.exists(f"{folder}/{MANIFEST}"):
+    if not store.exists(f"{folder}/{SUPERPIXELS_MANIFEST}"):
         raise StoreError(f"{store.uri_of(folder)}: the superpixels of the pool are not there; run the study again")
     return open_superpixels(store, folder)
 

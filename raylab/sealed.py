@@ -18,7 +18,7 @@ DIGEST = "sha256"
 _MARK = b"\nraylab-sha256:"
 
 
-def digest_of(value: dict[str, Any]) -> str:
+def json_digest(value: dict[str, Any]) -> str:
     """Hexadecimal SHA-256 of a JSON object, whatever the order of its keys.
 
     Args:
@@ -28,7 +28,7 @@ def digest_of(value: dict[str, Any]) -> str:
         ValueError: a number in it is not finite.
 
     Example:
-        >>> digest_of({"a": 1, "b": [2.5]}) == digest_of({"b": [2.5], "a": 1})
+        >>> json_digest({"a": 1, "b": [2.5]}) == json_digest({"b": [2.5], "a": 1})
         True
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -50,7 +50,7 @@ def write_sealed(store: Folder, path: str, value: dict[str, Any]) -> str:
         StoreError: it cannot be written, or holds a number that is not finite.
     """
     try:
-        digest = digest_of(value)
+        digest = json_digest(value)
     except ValueError as error:
         raise StoreError(f"{store.uri_of(path)} is not written: a number in it is not finite ({error})") from None
     store.write_json(path, {**value, DIGEST: digest})
@@ -100,7 +100,7 @@ def unsealed(value: Any, uri: str) -> tuple[dict[str, Any], str]:
     found = value.get(DIGEST) if isinstance(value, dict) else None
     value = {key: item for key, item in value.items() if key != DIGEST} if isinstance(value, dict) else {}
     try:
-        same = found is not None and digest_of(value) == found
+        same = found is not None and json_digest(value) == found
     except ValueError:  # NaN, which Python reads and raylab never writes
         same = False
     if not same:

@@ -12,7 +12,7 @@ from raylab.plugins import load
 from raylab.regions import Regions
 from raylab.runs import ResolvedRun
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class SelectorActor(RunSelector):
@@ -27,5 +27,5 @@ class SelectorActor(RunSelector):
     def __init__(self, run: ResolvedRun, store: Folder, regions: Regions) -> None:
         load(run.config.plugins)
         if ray.get_runtime_context().was_current_actor_reconstructed:
-            logger.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", run.label)
+            _log.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", run.label)
         super().__init__(run, store, regions)

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from raylab import __version__
 from raylab.config.sections import Frozen
 from raylab.errors import RaylabError
+from raylab.files import first_line
 
 _FIRST = ("ray", "torch", "mlflow")
 _OTHERS = ("torchvision", "timm", "segmentation-models-pytorch", "numpy", "pyarrow", "pandas", "pydantic")
@@ -81,7 +82,7 @@ def _gpus() -> Iterator[str]:
         named = ", ".join(f"{card.name} ({card.total_memory / 2**30:.0f} GiB)" for card in cards)
         yield f"GPUs: {named or 'none that torch can use'} (torch built for CUDA {torch.version.cuda})"
     except Exception as error:  # torch's own of a driver that does not fit, or none at all
-        yield f"GPUs: unknown, torch fails: {_first_line(error)}"
+        yield f"GPUs: unknown, torch fails: {first_line(error)}"
     reason = why_not_cupy()
     yield "selection: on CuPy" if reason is None else f"selection: on NumPy, because CuPy fails: {reason}"
 
@@ -106,8 +107,4 @@ def _studies(storage: str) -> Iterator[str]:
             done = sum(RunStore(store, run).finished() for run in runs)
             yield f"  {name}: {done} of {len(runs)} runs are finished"
         except RaylabError as error:
-            yield f"  {name}: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+            yield f"  {name}: {first_line(error)}"

@@ -13,7 +13,7 @@ from raylab.data.classes import IGNORE, ClassMap, Colour, voc_colour
 from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
 from raylab.data.image_file import PLAIN, Reading
 from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout
-from raylab.data.source import Source, decoded
+from raylab.data.source import Source, as_text
 from raylab.data.survey import Answers
 from raylab.errors import MissingError, StoreError, field_of, nearest, what_is_wrong
 from raylab.yaml_text import parse_yaml
@@ -230,7 +230,7 @@ def read_spec(source: Source) -> tuple[FolderSpec | None, list[str]]:
     """
     path = source.uri_of(FILE_NAME)
     try:
-        content = parse_yaml(decoded(source.read_bytes(FILE_NAME)))
+        content = parse_yaml(as_text(source.read_bytes(FILE_NAME)))
     except MissingError:
         other = next((name for name in ("dataset.yml", "Dataset.yaml", "data.yaml") if source.is_file(name)), None)
         found = f"{other} is there: rename it to {FILE_NAME}" if other == "dataset.yml" else (

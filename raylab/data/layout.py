@@ -14,7 +14,7 @@ from raylab.data.source import Source
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-MASK_EXTENSIONS = (".png",)
+
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """That systems and network disks put among the files; hidden ones are passed over too."""
 
@@ -63,7 +63,7 @@ class Layout:
     mask_suffix: str = ""
     not_masks: str | None = None
     image_extensions: tuple[str, ...] = IMAGE_EXTENSIONS
-    mask_extensions: tuple[str, ...] = MASK_EXTENSIONS
+    mask_extensions: tuple[str, ...] = (".png",)
     train: str = "train"
     val: str = "val"
 

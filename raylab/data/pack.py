@@ -16,8 +16,8 @@ from raylab.data.files import FileDataset
 from raylab.data.fingerprint import Fingerprint
 from raylab.data.image_file import read_size
 from raylab.data.layout import SPLITS, Entry
-from raylab.data.packed import INDEX, MANIFEST, SHARDS, VERSION, wrap
-from raylab.data.png_bands import encoded
+from raylab.data.packed import INDEX, PACK_MANIFEST, SHARDS, VERSION, wrap
+from raylab.data.png_bands import encode_png
 from raylab.data.registry import open_dataset
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
@@ -97,7 +97,7 @@ def pack_dataset(
         manifest |= {"name": dataset.name, "train_list": train_list}
         if any(entry.window for split in SPLITS for entry in dataset.entries(split)):
             manifest |= {"tile": dataset.reading.tile, "fingerprint": dataset.fingerprint()}
-        write_sealed(target, MANIFEST, manifest)
+        write_sealed(target, PACK_MANIFEST, manifest)
     except StoreError as error:
         raise DataError(f"output: {error}") from None
     return manifest
@@ -135,7 +135,7 @@ def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], 
 def _check_output(target: Folder) -> None:
     """Refuse a folder where a finished pack or something else lies."""
     names = target.list()
-    if MANIFEST in names:
+    if PACK_MANIFEST in names:
         raise DataError(f"{target.uri}: a packed set lies there already; use it as data.root, or choose another output")
     if other := [name for name in names if name not in (INDEX, SHARDS)]:
         raise DataError(f"{target.uri}: holds other files ({other[0]} the first); choose an empty folder as output")
@@ -196,7 +196,7 @@ def _row(dataset: FileDataset, split: Split, entry: Entry) -> dict[str, Any]:
     if largest not in (0, 2**16 - 1) and dataset.reading.high is None:
         raise DataError(f"{image}: a tile of {largest.bit_length()} bits a channel cannot be packed; save it with 16")
     whole = {"top": window.top, "left": window.left, "whole_height": window.whole[0], "whole_width": window.whole[1]}
-    return row | whole | {"image": encoded(values), "mask": encoded(ids)}
+    return row | whole | {"image": encode_png(values), "mask": encode_png(ids)}
 
 
 def _read(source: Source, path: str) -> bytes:

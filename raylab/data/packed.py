@@ -27,7 +27,7 @@ from raylab.errors import DataError, MissingError, StoreError, field_of, what_is
 from raylab.files import Folder, first_line
 from raylab.sealed import unsealed
 
-MANIFEST = "raylab-pack.json"
+PACK_MANIFEST = "raylab-pack.json"
 INDEX = "index.parquet"
 SHARDS = "shards"
 VERSION = 2
@@ -121,7 +121,7 @@ class PackedFolder:
         try:
             self._side_files = {path: _unwrap(value) for path, value in self.manifest["files"].items()}
         except (KeyError, ValueError) as error:
-            uri = folder.uri_of(MANIFEST)
+            uri = folder.uri_of(PACK_MANIFEST)
             raise DataError(f"{uri}: no manifest of a packed set (files: {first_line(error)}); {_AGAIN}") from None
         self._read_index()
         self._footers: dict[int, pq.FileMetaData] = {}
@@ -145,7 +145,7 @@ class PackedFolder:
             raise DataError(f"{self.folder.uri_of(INDEX)}: cannot be read ({_why(error)}); {_AGAIN}") from None
         self._rows = list(zip(columns["shard"], columns["row_group"], columns["row"], strict=True))
         if max(columns["shard"], default=0) >= (shards := len(self.manifest["shards"])):
-            uri = self.folder.uri_of(MANIFEST)
+            uri = self.folder.uri_of(PACK_MANIFEST)
             raise DataError(f"{uri}: no manifest of a packed set (its index needs more than {shards} shards); {_AGAIN}")
         self._digests: dict[str, list[bytes]] = {column: columns[f"{column}_sha256"] for column in ("image", "mask")}
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
@@ -298,9 +298,9 @@ def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | No
     Raises:
         DataError: it is of another data set or list, unfinished or damaged.
     """
-    if not folder.is_file(MANIFEST):
+    if not folder.is_file(PACK_MANIFEST):
         if folder.is_file(FIRST_SHARD):
-            raise DataError(f"{folder.uri}: an unfinished pack (no {MANIFEST}); run raylab pack again")
+            raise DataError(f"{folder.uri}: an unfinished pack (no {PACK_MANIFEST}); run raylab pack again")
         return None
     packed = PackedFolder(folder)
     for field, wanted in (("name", name), ("train_list", train_list)):
@@ -313,9 +313,9 @@ def open_packed(folder: Folder, name: str, train_list: str) -> PackedFolder | No
 
 
 def _read_manifest(folder: Folder) -> dict[str, Any]:
-    uri = folder.uri_of(MANIFEST)
+    uri = folder.uri_of(PACK_MANIFEST)
     try:
-        value = folder.read_json(MANIFEST)
+        value = folder.read_json(PACK_MANIFEST)
         version = value.get("version") if isinstance(value, dict) else None
         if isinstance(version, int) and version != VERSION:
             raise DataError(f"{uri}: version {version} of the packed format, {VERSION} is read here; pack again")

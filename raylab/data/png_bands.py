@@ -156,7 +156,7 @@ class PngBands:
         return out.reshape(len(filtered), self._row_bytes)
 
 
-def encoded(values: NDArray[Any]) -> bytes:
+def encode_png(values: NDArray[Any]) -> bytes:
     """A PNG of values as data sets read them: (H, W) uint8 or uint16, (H, W, 3) uint8 or uint16."""
     if values.dtype == np.uint16 and values.ndim == 3:  # which PIL does not write
         height, width = values.shape[:2]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from raylab.data.packed import INDEX, SHARDS
 from raylab.files import Folder
 
-SCHEMA = pa.schema(
+SHARD_SCHEMA = pa.schema(
     [
         ("split", pa.string()),
         ("name", pa.string()),
@@ -66,7 +66,7 @@ class ShardWriter:
         """Add an image, in a new shard if this one would grow too large.
 
         Args:
-            row: a value for every column of `SCHEMA`.
+            row: a value for every column of `SHARD_SCHEMA`.
 
         Raises:
             StoreError: a shard that this completes cannot be written.
@@ -88,10 +88,10 @@ class ShardWriter:
             self._sink = pa.BufferOutputStream()
             # The bytes are compressed already; statistics of them would be kept in the footer.
             self._writer = pq.ParquetWriter(
-                self._sink, SCHEMA, compression="none", use_dictionary=False, write_statistics=False,
+                self._sink, SHARD_SCHEMA, compression="none", use_dictionary=False, write_statistics=False,
                 write_page_checksum=True,
             )  # fmt: skip
-        self._writer.write_table(pa.Table.from_pylist(self._group, SCHEMA), row_group_size=len(self._group))
+        self._writer.write_table(pa.Table.from_pylist(self._group, SHARD_SCHEMA), row_group_size=len(self._group))
         self._groups += 1
         self._rows += len(self._group)
         self._group, self._group_bytes = [], 0
@@ -124,7 +124,7 @@ class ShardWriter:
         Raises:
             StoreError: it cannot be written.
         """
-        fields = [one for one in SCHEMA if one.name not in BYTES] + [
+        fields = [one for one in SHARD_SCHEMA if one.name not in BYTES] + [
             pa.field(name, pa.int32()) for name in (*TILE, *POSITION)
         ]
         fields += [pa.field(f"{kind}_sha256", pa.binary(32)) for kind in BYTES]

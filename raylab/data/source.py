@@ -91,7 +91,7 @@ def read_text(source: Source, path: str, way_out: str) -> str:
         DataError: it is missing (the way out is told) or no such text.
     """
     try:
-        return decoded(source.read_bytes(path))
+        return as_text(source.read_bytes(path))
     except MissingError:
         raise DataError(f"{source.uri_of(path)}: the file is missing; {way_out}") from None
     except StoreError as error:
@@ -100,7 +100,7 @@ def read_text(source: Source, path: str, way_out: str) -> str:
         raise DataError(f"{source.uri_of(path)}: cannot be read ({error}); save it as UTF-8 text") from None
 
 
-def decoded(content: bytes) -> str:
+def as_text(content: bytes) -> str:
     """Text of a file's bytes: UTF-8, or UTF-16 where a byte-order mark says so; the mark is taken off.
 
     Raises:

@@ -36,7 +36,7 @@ to 8 bits."""
 _one_large_image = threading.Lock()
 
 
-class Files(Protocol):
+class Surveyed(Protocol):
     """What is asked of a data set (`raylab.data.FileDataset`)."""
 
     name: str
@@ -174,7 +174,7 @@ class Survey:
 
 
 def survey_files(
-    dataset: Files, facts: FileFacts, decode_images: bool, progress: Progress | None, whole: bool = True
+    dataset: Surveyed, facts: FileFacts, decode_images: bool, progress: Progress | None, whole: bool = True
 ) -> Survey:
     """Look at every image and mask of a data set, unpaired ones too, in threads (decoding frees the interpreter).
 
@@ -218,7 +218,7 @@ class _Pair:
 class _Look:
     """How one image and its mask are looked at."""
 
-    dataset: Files
+    dataset: Surveyed
     facts: FileFacts
     decode_images: bool
 
@@ -289,7 +289,7 @@ def _add(split: SplitSurvey, pair: _Pair, coding: MaskCoding | None) -> None:
         split.masks[value] += 1
 
 
-def _question(survey: Survey, dataset: Files, coding: MaskCoding, deep: Sequence[tuple[int, int]]) -> None:
+def _question(survey: Survey, dataset: Surveyed, coding: MaskCoding, deep: Sequence[tuple[int, int]]) -> None:
     """Put what looks like a mistake among the problems, or the warnings where no file could say that it is meant."""
     own = dataset.answers
     # The official coding of a set says what its ids mean, and has no file in which more could be said.
@@ -343,7 +343,7 @@ def _ignored(survey: Survey, coding: MaskCoding, answers: Answers) -> Iterator[s
             )
 
 
-def _dark(deep: Sequence[tuple[int, int]], dataset: Files, answers: Answers) -> Iterator[str]:
+def _dark(deep: Sequence[tuple[int, int]], dataset: Surveyed, answers: Answers) -> Iterator[str]:
     """Questions about images with more than 8 bits a channel."""
     if not deep and answers.scaled:
         yield "bits, range: no image has more than 8 bits a channel, for which these are; take them out"

@@ -21,7 +21,7 @@ from raylab.files import Folder, first_line
 from raylab.regions.base import Regions, checked_sizes, read_sizes_text
 from raylab.sealed import read_sealed
 
-MANIFEST = "superpixels.json"
+SUPERPIXELS_MANIFEST = "superpixels.json"
 """What the superpixels of a pool are and the files they lie in; written last."""
 GEOMETRY = "geometry.parquet"
 """The table of centroids, boxes and pixel counts, one row a region."""
@@ -181,7 +181,7 @@ class LabelMaps:
             with self.store.parquet(self.path(image)) as file:
                 # one column needs one thread; pyarrow's, if they start just before the process ends, can abort it
                 rows = file.read_row_group(image % self.images, ["labels"], use_threads=False)
-            labels = decoded(rows["labels"][0].as_py())
+            labels = decode_labels(rows["labels"][0].as_py())
         except MissingError:
             raise
         except (StoreError, OSError, ValueError, IndexError, TypeError) as error:
@@ -202,14 +202,14 @@ def part_name(part: int) -> str:
     return f"maps-{part:05d}.parquet"
 
 
-def encoded(labels: NDArray[np.int32]) -> bytes:
+def encode_labels(labels: NDArray[np.int32]) -> bytes:
     """A label map as a 16-bit PNG: any program opens it, and it takes a hundredth of the raw numbers' room."""
     buffer = io.BytesIO()
     Image.fromarray(labels.astype(np.uint16)).save(buffer, "png")
     return buffer.getvalue()
 
 
-def decoded(data: bytes) -> NDArray[np.int32]:
+def decode_labels(data: bytes) -> NDArray[np.int32]:
     """The label map in a 16-bit PNG, (H, W) int32."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image).astype(np.int32)
@@ -250,10 +250,11 @@ def read_digests(store: Folder, folder: str) -> dict[str, str]:
     """
     again = f"restore it, or delete {store.uri_of(folder)} and the runs made with it to begin anew"
     try:
-        files = read_sealed(store, f"{folder}/{MANIFEST}")["files"]
+        files = read_sealed(store, f"{folder}/{SUPERPIXELS_MANIFEST}")["files"]
     except DamagedError as error:
         raise DamagedError(
-            f"{store.uri_of(folder)}/{MANIFEST} is no manifest of superpixels ({error.reason}); {again}", error.reason
+            f"{store.uri_of(folder)}/{SUPERPIXELS_MANIFEST} is no manifest of superpixels ({error.reason}); {again}",
+            error.reason,
         ) from None
     for name, entry in files.items():
         if store.size(path := f"{folder}/{name}") != entry["bytes"]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from raylab.acquisition import Acquisition
 from raylab.config import DataConfig, RunConfig
-from raylab.plugins import digest_of
+from raylab.plugins import plugin_digest
 
 SCHEMA = 2
 """Part of every identity. Raise it when a default or the meaning of a field changes: then every run is another one."""
@@ -131,7 +131,7 @@ def _plugin_rows(config: RunConfig, acquisition: Acquisition) -> dict[str, str]:
     ]
     if config.pretraining.iterations:
         used.append((_PRETRAINING, "data set", config.pretraining.data.name))
-    digests = {f"{what} {name}": digest_of(kind, name) for what, kind, name in used}
+    digests = {f"{what} {name}": plugin_digest(kind, name) for what, kind, name in used}
     return {what: digest for what, digest in digests.items() if digest is not None}
 
 

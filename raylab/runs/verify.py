@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from raylab.errors import DamagedError, MissingError, StoreError
 from raylab.files import Folder
-from raylab.regions.superpixels import MANIFEST, superpixels_folder
+from raylab.regions.superpixels import SUPERPIXELS_MANIFEST, superpixels_folder
 from raylab.runs.identity import ResolvedRun
 from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, REGIONS, RoundStore, RunStore, second_name
 from raylab.runs.studies import ResolvedStudy, stored_study, study_path
@@ -154,11 +154,11 @@ class _Checker:
         if folder not in self.bad:
             self.bad[folder] = False
             try:
-                files = read_sealed(self.store, f"{folder}/{MANIFEST}")["files"]
+                files = read_sealed(self.store, f"{folder}/{SUPERPIXELS_MANIFEST}")["files"]
             except MissingError:
                 return False
             except DamagedError as error:
-                self._damaged(f"{folder}/{MANIFEST}", error.reason, folder)
+                self._damaged(f"{folder}/{SUPERPIXELS_MANIFEST}", error.reason, folder)
                 files = {}
             for name, entry in files.items():
                 self._compare(f"{folder}/{name}", entry["sha256"], folder)

@@ -83,7 +83,7 @@ def select_to_file(
     if output is not None:
         store, name = open_at(output)
         store.write_table(name, picks)
-    return list(lines_of(picks, output))
+    return list(pick_lines(picks, output))
 
 
 def select_from_table(
@@ -115,7 +115,7 @@ def select_from_table(
     return ledger_table(regions, [str(i) for i in range(regions.n_images)], 0, picks.region_id, picks.terms())
 
 
-def lines_of(picks: pa.Table, output: str | None) -> Iterator[str]:
+def pick_lines(picks: pa.Table, output: str | None) -> Iterator[str]:
     """The first picks for a person, and where the rest lies.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 from raylab.errors import TrackingError
 from raylab.files import Folder
 
-VARIABLE = "MLFLOW_TRACKING_URI"
+ADDRESS_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable: the address where the configuration gives none."""
 EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 """MLflow's own variable: the experiment where the configuration names none."""
@@ -36,12 +36,12 @@ def tracking_for(tracking: str | None, store: Folder) -> str:
     """
     if tracking:
         return tracking_uri(tracking)
-    if variable := os.environ.get(VARIABLE):
-        return tracking_uri(variable, source=VARIABLE)
+    if variable := os.environ.get(ADDRESS_VARIABLE):
+        return tracking_uri(variable, source=ADDRESS_VARIABLE)
     if store.local is None:
         raise TrackingError(
             f"tracking: with the storage root {store.uri} there is no local folder for MLflow's database; "
-            f"give the address of an MLflow server (or set {VARIABLE}), or sqlite:///<file>"
+            f"give the address of an MLflow server (or set {ADDRESS_VARIABLE}), or sqlite:///<file>"
         )
     return _sqlite_address(store.local / "mlflow.db", "tracking")
 

@@ -8,7 +8,7 @@ from raylab.errors import StoreError, TrackingError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, RunStore
 from raylab.tracking.address import experiment_for, hidden, tracking_for, ui_command
-from raylab.tracking.client import Client, reason
+from raylab.tracking.client import Client, cause_of
 from raylab.tracking.sync import MlflowSync
 
 
@@ -58,8 +58,8 @@ def _send(client: Client, store: Folder, study: ResolvedStudy, say: Callable[[st
         problem = str(error)
     except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own
         raise TrackingError(
-            f"tracking: MLflow at {hidden(client.uri)} cannot be reached ({reason(error)}); start it, or give another "
-            "address with --tracking; nothing is sent twice"
+            f"tracking: MLflow at {hidden(client.uri)} cannot be reached ({cause_of(error)}); start it, or give "
+            "another address with --tracking; nothing is sent twice"
         ) from None
     points, files = client.points - points, client.files - files
     sent = f"{points:,} values and {files:,} files sent" if points or files else "nothing new"

@@ -172,7 +172,7 @@ class Client:
         except Exception as error:  # every layer below (sqlite3, SQLAlchemy, alembic) raises its own
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 return  # somebody is writing, which ends
-            problem = _schema_problem(str(error), self.uri) or f"cannot be used ({reason(error)})"
+            problem = _schema_problem(str(error), self.uri) or f"cannot be used ({cause_of(error)})"
             raise TrackingError(
                 f"tracking: MLflow's database {self.uri} {problem}; or give another address, or leave `tracking` out "
                 "to use an SQLite file under the storage root"
@@ -195,7 +195,7 @@ class Client:
         self._experiment_id = str(found.experiment_id)
 
 
-def reason(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """What an error says, on one line and without the layers it came through."""
     text = " ".join(str(error).split()) or type(error).__name__
     if "timed out" in text.lower():

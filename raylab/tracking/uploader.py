@@ -11,7 +11,7 @@ from raylab.errors import StoreError
 from raylab.files import Folder
 from raylab.runs import ResolvedRun
 from raylab.tracking.address import hidden, sqlite_path, sync_command
-from raylab.tracking.client import Client, reason
+from raylab.tracking.client import Client, cause_of
 from raylab.tracking.sync import MlflowSync
 
 SERVER_PATIENCE, FILE_PATIENCE = 15.0, 120.0
@@ -154,8 +154,8 @@ class MlflowUploader:
             except Exception as error:  # every layer below (requests, SQLAlchemy, boto3) raises its own
                 _log.debug("sending %s", name, exc_info=True)
                 self._unsent.extend(self._sending[index:])
-                self._say_lost(name, reason(error))
-                return reason(error)
+                self._say_lost(name, cause_of(error))
+                return cause_of(error)
             else:
                 with self._turn:
                     self._reports -= {name} if report else set()

@@ -341,8 +341,12 @@ def test_status_of_a_study_that_was_begun(capsys, tmp_path):
     study = StudyConfig(name="s", run=tiny_run(), strategies=("random", "entropy"))
     begin_study(store, resolved_study(study))
     random, entropy = resolved_runs(study)
-    RunStore(store, random).round(0).commit("train", {"miou": 0.25, "iou": {"a": 0.25, "b": None}})
-    RunStore(store, entropy).round(1).commit("train", {"miou": 0.375, "iou": {"a": 0.25, "b": 0.5}})
+    first, second = RunStore(store, random).round(0), RunStore(store, entropy).round(1)
+    first.commit("select", {})
+    first.commit("train", {"miou": 0.25, "iou": {"a": 0.25, "b": None}})
+    RunStore(store, entropy).scores(0).commit("score", {})
+    second.commit("select", {})
+    second.commit("train", {"miou": 0.375, "iou": {"a": 0.25, "b": 0.5}})
     lines = out_of(capsys, "status", "s", "--storage", str(tmp_path)).splitlines()
     assert [line.split() for line in lines] == [
         [random.label, "1/3", "rounds", "mIoU", "25.00", *["%", "over", "1", "of", "2", "classes"]],

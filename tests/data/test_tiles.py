@@ -100,10 +100,10 @@ def test_a_packed_set_holds_the_tiles(aerial, tmp_path, coding):
 
 
 def test_sixteen_bits_in_colours_stay_so_in_a_pack(aerial, tmp_path):
-    from raylab.data.png_bands import encoded
+    from raylab.data.png_bands import encode_png
 
     deep = np.random.default_rng(1).integers(0, 2**16, (40, 50, 3)).astype(np.uint16)
-    (tmp_path / "raw/images/train/small.png").write_bytes(encoded(deep))
+    (tmp_path / "raw/images/train/small.png").write_bytes(encode_png(deep))
     Image.new("L", (50, 40), 7).save(tmp_path / "raw/masks/train/small.png")
     (tmp_path / "raw/dataset.yaml").write_text(YAML + "range: [1000, 50000]\n")
     other = packed(aerial, tmp_path / "packed")

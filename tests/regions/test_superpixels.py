@@ -18,7 +18,7 @@ from raylab.errors import ConfigError, StoreError
 from raylab.files import Folder
 from raylab.pool import known_regions, open_or_build, pool_regions
 from raylab.regions import RegionGrid, Regions, Superpixels
-from raylab.regions.superpixels import decoded, encoded, geometry_of, joined
+from raylab.regions.superpixels import decode_labels, encode_labels, geometry_of, joined
 from raylab.runs import Inputs, resolve
 from tests.selection.pools import label_map
 
@@ -124,7 +124,7 @@ def test_geometry_of_tiles_is_that_of_the_grid() -> None:
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 7, 65536]), st.integers(0, 1000))
 def test_label_maps_survive_their_encoding(height: int, width: int, regions: int, seed: int) -> None:
     labels = np.random.default_rng(seed).integers(0, regions, (height, width)).astype(np.int32)
-    back = decoded(encoded(labels))
+    back = decode_labels(encode_labels(labels))
     assert back.dtype == np.int32
     np.testing.assert_array_equal(back, labels)
 

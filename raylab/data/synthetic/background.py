@@ -26,7 +26,7 @@ from raylab.data.classes import Colour
 Floats = NDArray[np.float32]
 T = TypeVar("T")
 
-FAR = 95.0
+FARTHEST = 95.0
 """Metres at which the street ends and the backdrop stands."""
 
 FACADE_COLOURS: tuple[Colour, ...] = (
@@ -99,7 +99,7 @@ class Street:
         strip: width of the grass between road and sidewalk, for each side.
         sun: side the sun stands on; the facades of that side are dark and throw shadow.
         sunlight: 0 (overcast) to 1.
-        haze: share of the haze colour at `FAR`.
+        haze: share of the haze colour at `FARTHEST`.
         town: 0 (suburb) to 1 (town): the share of facades that are buildings.
     """
 
@@ -195,7 +195,7 @@ def paint_ground(canvas: Canvas, dice: Dice, street: Street) -> Floats:
     """Road with markings, sidewalks with slabs, grass.
 
     Returns:
-        (H, 1) float32 metres to the ground at each row; `FAR` above the horizon.
+        (H, 1) float32 metres to the ground at each row; `FARTHEST` above the horizon.
     """
     camera = canvas.camera
     scale = np.maximum(canvas.rows - np.float32(camera.horizon), np.float32(0.25)) / np.float32(camera.eye)
@@ -216,7 +216,7 @@ def paint_ground(canvas: Canvas, dice: Dice, street: Street) -> Floats:
         kerb = below & (beside >= street.road[side] - 0.05) & (beside < street.road[side] + 0.15)
         canvas.rgb[kerb] = canvas.rgb[kerb] * np.float32(0.6) + np.float32(74)
     _paint_markings(canvas, dice, street, across, ahead)
-    return np.minimum(np.where(below[:, :1], ahead, np.float32(FAR)), np.float32(FAR))
+    return np.minimum(np.where(below[:, :1], ahead, np.float32(FARTHEST)), np.float32(FARTHEST))
 
 
 def _paint_markings(canvas: Canvas, dice: Dice, street: Street, across: Floats, ahead: Floats) -> None:
@@ -235,14 +235,14 @@ def _paint_markings(canvas: Canvas, dice: Dice, street: Street, across: Floats, 
 def paint_backdrop(canvas: Canvas, dice: Dice, street: Street) -> None:
     """What closes the street: far houses or trees, as high as a few rows."""
     camera = canvas.camera
-    foot = camera.horizon + camera.eye * camera.focal / FAR
+    foot = camera.horizon + camera.eye * camera.focal / FARTHEST
     for class_id, shade, high in ((BUILDING, (136, 130, 126), 9.0), (VEGETATION, (84, 100, 72), 6.0)):
         steps = dice.bytes(1, max(2, camera.width // 6)).astype(np.float32) / np.float32(255)
         profile = np.repeat(steps, -(-camera.width // steps.shape[1]), axis=1)[:, : camera.width]
         if class_id == VEGETATION:
             profile = (dice.field(camera.height, camera.width, 4)[:1] + 1) * np.float32(0.5)
             profile = np.where(profile > street.town * 0.8, profile, np.float32(0))
-        top = np.float32(foot) - profile * np.float32(high * camera.focal / FAR)
+        top = np.float32(foot) - profile * np.float32(high * camera.focal / FARTHEST)
         where = (canvas.rows > top) & (canvas.rows <= np.float32(foot)) & (profile > 0.15)
         mixed = colour(shade) * np.float32(1 - street.haze * 0.7) + colour(street.haze_colour) * np.float32(
             street.haze * 0.7
@@ -271,12 +271,12 @@ def see_plane(canvas: Canvas, side: int, distance: float) -> Plane:
     scale = np.maximum(offset, np.float32(0.01)) / np.float32(distance)
     ahead = np.float32(camera.focal) / scale
     up = np.float32(camera.eye) - (canvas.rows - np.float32(camera.horizon)) / scale
-    return Plane((offset > 0) & (ahead < FAR), scale, ahead, up)
+    return Plane((offset > 0) & (ahead < FARTHEST), scale, ahead, up)
 
 
 def haze(street: Street, rgb: Floats, ahead: Floats) -> Floats:
     """Mix a colour with the haze that lies before it; `ahead` in metres broadcasts against all but the colour axis."""
-    share = (np.minimum(ahead, np.float32(FAR)) * np.float32(street.haze / FAR))[..., None]
+    share = (np.minimum(ahead, np.float32(FARTHEST)) * np.float32(street.haze / FARTHEST))[..., None]
     return np.asarray(rgb * (1 - share) + colour(street.haze_colour) * share, np.float32)
 
 
@@ -286,7 +286,7 @@ def paint_facades(canvas: Canvas, dice: Dice, street: Street, side: int) -> None
     sunlit = np.float32(1.0 if side != street.sun else 1.0 - 0.45 * street.sunlight)
     ragged = dice.field(*canvas.mask.shape, cell=5) * np.float32(1.3)
     start = 0.0
-    while start < FAR:
+    while start < FARTHEST:
         end = start + dice.between(7.0, 18.0)
         here = (plane.ahead >= start) & (plane.ahead < end)
         if dice.chance(street.town):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from raylab.data.classes import Colour
-from raylab.data.synthetic.background import FAR, Camera, Canvas, Street
+from raylab.data.synthetic.background import FARTHEST, Camera, Canvas, Street
 
 
 class Brush:
@@ -35,7 +35,7 @@ class Brush:
         """A colour as it looks where the brush stands."""
         if self.x * self.street.sun > 0.35 * self.street.front(self.street.sun):
             light *= 1 - 0.4 * self.street.sunlight
-        share = min(1.0, self.z / FAR) * self.street.haze
+        share = min(1.0, self.z / FARTHEST) * self.street.haze
         mixed = [
             part * light * (1 - share) + air * share for part, air in zip(value, self.street.haze_colour, strict=True)
         ]
