@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from raylab.data.base import SegmentationDataset, Split
 from raylab.data.classes import IGNORE, ClassMap
-from raylab.data.decode import ColourCoding, IdCoding
+from raylab.data.coding import ColourCoding, IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import Layout
 from raylab.data.registry import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 
@@ -21,6 +21,8 @@ from raylab.data.png_bands import PngBands
 from raylab.data.tiff_bands import TiffBands
 from raylab.errors import DataError
 
+BLOCK_PIXELS = 2**22
+"""Pixels of a large image that are converted at a time, beside those that PIL holds of all of it."""
 BAND_PIXELS = 2**22
 """Of a band, unless a row (or, in a TIFF, a row of strips or tiles) has more."""
 _CACHE_BYTES = 2**27
@@ -231,3 +233,15 @@ def _swapped(window: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 def _slices(window: tuple[int, int, int, int]) -> tuple[slice, slice]:
     top, left, height, width = window
     return slice(top, top + height), slice(left, left + width)
+
+
+def blocks(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """A decoded image in parts of whole rows, so that conversions need no further copy of all of it."""
+    for rows in row_blocks(image.height, image.width):
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))
+
+
+def row_blocks(height: int, width: int) -> Iterator[slice]:
+    """Slices of the rows of an image, each of at most `BLOCK_PIXELS`."""
+    step = max(1, BLOCK_PIXELS // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))

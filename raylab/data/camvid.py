@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raylab.data.classes import ClassMap
-from raylab.data.decode import ColourCoding
+from raylab.data.coding import ColourCoding
 
 CAMVID = ClassMap(
     names=(

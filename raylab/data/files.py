@@ -18,7 +18,7 @@ from raylab.data import decode
 from raylab.data.bands import TileFile, Window
 from raylab.data.base import Split
 from raylab.data.classes import ClassMap
-from raylab.data.decode import MaskCoding
+from raylab.data.coding import MaskCoding
 from raylab.data.fingerprint import FileDigests, Fingerprint
 from raylab.data.image_file import PLAIN, ImageFile, Reading, read_size, size_of_file
 from raylab.data.layout import SPLITS, Entry, tiles_of

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from raylab.data.base import Split
-from raylab.data.decode import ImageFile
+from raylab.data.image_file import ImageFile
 from raylab.errors import DataError
 from raylab.files import first_line
 from raylab.settled import found_once

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap, Colour, voc_colour
-from raylab.data.decode import ColourCoding, IdCoding, MaskCoding
+from raylab.data.coding import ColourCoding, IdCoding, MaskCoding
 from raylab.data.image_file import PLAIN, Reading
 from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout
 from raylab.data.source import Source, as_text

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from raylab.data.base import Split
 from raylab.data.classes import CITYSCAPES
-from raylab.data.decode import IdCoding, shorten
+from raylab.data.coding import IdCoding, shorten
 from raylab.data.files import FileDataset
 from raylab.data.folder import split_by_hash
 from raylab.data.label_ids import EVALUATED, LICENSE_PLATE, NOT_EVALUATED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from raylab.data.base import SegmentationDataset
 from raylab.data.camvid import CAMVID, painted_coding
 from raylab.data.classes import CITYSCAPES, IGNORE, ClassMap
-from raylab.data.decode import IdCoding, MaskCoding
+from raylab.data.coding import IdCoding, MaskCoding
 from raylab.data.files import FileDataset
 from raylab.data.folder import open_folder_dataset
 from raylab.data.gta5 import open_gta5

@@ -19,7 +19,7 @@ from raylab.data import decode
 from raylab.data.bands import Window
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap
-from raylab.data.decode import MaskCoding, shorten
+from raylab.data.coding import MaskCoding, shorten
 from raylab.data.image_file import ImageFile, Reading, read_size
 from raylab.data.layout import SPLITS, Entry
 from raylab.errors import DataError

@@ -7,7 +7,7 @@ import re
 
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap, voc_colour
-from raylab.data.decode import IdCoding
+from raylab.data.coding import IdCoding
 from raylab.data.files import FileDataset
 from raylab.data.layout import IMAGE_EXTENSIONS, Entry, Layout, composed
 from raylab.data.source import Source, read_text

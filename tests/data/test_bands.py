@@ -11,7 +11,7 @@ from PIL import Image
 
 from raylab.data import bands, decode
 from raylab.data.bands import TileFile, bands_of
-from raylab.data.decode import ColourCoding, IdCoding
+from raylab.data.coding import ColourCoding, IdCoding
 from raylab.data.image_file import Reading, open_image, read_size
 from raylab.data.layout import Entry, tiles_of
 from raylab.data.png_bands import PngBands, _png

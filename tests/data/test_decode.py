@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from raylab.data import decode
-from raylab.data.decode import ColourCoding, IdCoding
+from raylab.data.coding import ColourCoding, IdCoding
 from raylab.errors import DataError
 from raylab.files import Folder
 

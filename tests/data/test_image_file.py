@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from raylab.data import decode
-from raylab.data.decode import IdCoding
+from raylab.data.coding import ColourCoding, IdCoding
 from raylab.data.image_file import EXIF_ORIENTATION, MAX_DECODED, Reading, read_size, turned
 from raylab.errors import DataError
 from raylab.files import Folder
@@ -195,7 +195,7 @@ def test_lossless_masks_of_other_formats_are_read(tmp_path, ids):
         np.testing.assert_array_equal(decode.read_mask(file(tmp_path / name), CODING), ids(0, 4))
     table = np.asarray([(1, 2, 3), (4, 5, 6), (7, 8, 9), (0, 0, 0)], np.uint8)
     Image.fromarray(table[ids(0, 4)]).save(tmp_path / "m.webp", lossless=True)
-    coding = decode.ColourCoding(((1, 2, 3), (4, 5, 6), (7, 8, 9), (0, 0, 0)))
+    coding = ColourCoding(((1, 2, 3), (4, 5, 6), (7, 8, 9), (0, 0, 0)))
     np.testing.assert_array_equal(decode.read_mask(file(tmp_path / "m.webp"), coding), ids(0, 4))
 
 

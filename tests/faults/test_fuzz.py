@@ -24,7 +24,7 @@ from raylab.config import DataConfig, StudyConfig
 from raylab.config.load import read_yaml
 from raylab.config.strategy import parse_strategy
 from raylab.data import decode, find_problems, open_dataset
-from raylab.data.decode import IdCoding
+from raylab.data.coding import IdCoding
 from raylab.data.image_file import read_size
 from raylab.data.pack import pack_config
 from raylab.errors import RaylabError
