@@ -17,6 +17,7 @@ from raylab.training.step import prepare_process, train
 SCENES = DataConfig(synthetic=SyntheticConfig(train_images=2, val_images=1, height=1024, width=2048))
 
 
+@pytest.mark.slow  # 3 GB for each
 @pytest.mark.parametrize("name", ["cityscapes", "cityscapes-fpn"])
 def test_one_step_at_513_and_one_image_of_cityscapes_size(name: str) -> None:
     config = read_preset(RunConfig, name)
