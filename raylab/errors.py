@@ -174,6 +174,49 @@ def what_is_wrong(problem: ErrorDetails) -> str:
     return f"{message} (got {shown}){way_out}"
 
 
+class CarriedError(Exception):
+    """Takes an error unchanged through Ray Data, which adds its advice to the message of whatever is raised.
+
+    Attributes:
+        cause: the error.
+    """
+
+    def __init__(self, cause: RaylabError) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+@contextmanager
+def carried() -> Iterator[None]:
+    """Raise a `RaylabError` of the block as a `CarriedError`, whose cause `known_cause` finds."""
+    try:
+        yield
+    except RaylabError as error:
+        raise CarriedError(error) from None
+
+
+def known_cause(error: BaseException) -> RaylabError | None:
+    """The error that the user can fix inside one that came through Ray or from several workers, if there is one.
+
+    Args:
+        error: as it was caught; Ray names what it wraps `cause`, Ray Train `worker_failures` by rank.
+
+    Returns:
+        The error as it was raised: its own class and message.
+    """
+    return next((one for one in causes(error) if isinstance(one, RaylabError) and not hasattr(one, "cause")), None)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it wraps, the outermost first."""
+    yield error
+    wrapped = [getattr(error, "cause", None), error.__cause__, getattr(error, "controller_failure", None)]
+    wrapped += getattr(error, "worker_failures", {}).values()
+    for one in wrapped:
+        if isinstance(one, BaseException):
+            yield from causes(one)
+
+
 @contextmanager
 def exit_cleanly() -> Iterator[None]:
     """Turn a `RaylabError` into its message on the standard error and its exit status, and a warning into a line."""

@@ -78,7 +78,7 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
     """
     from raylab import study
     from raylab.files import Folder
-    from raylab.study.run import begin_studies, run_begun
+    from raylab.study.run import resolve_studies, run_resolved
 
     _refuse_relative(configs[0].run.storage)
     configs = [_absolute(config) for config in configs]
@@ -89,10 +89,10 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
         return []
     if resume:
         _refuse_new(Folder(configs[0].run.storage, create=False), configs)
-    studies = begin_studies(configs, say)
+    studies = resolve_studies(configs, say)
     failure: study.RunFailedError | None = None
     try:
-        uploader = run_begun(studies, say)
+        uploader = run_resolved(studies, say)
     except study.RunFailedError as error:
         failure, uploader = error, error.uploader
     try:

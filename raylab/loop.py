@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -122,9 +121,7 @@ class Loop:
         self.progress("select", 0, 1)
         table = None
         if t and (self.acquisition.maps or self.acquisition.needs_features):
-            scores = self.run_store.scores(t - 1)
-            with self._scoring(scores):
-                table = scores.regions()
+            table = self.run_store.scores(t - 1).regions()
         before = self._spent(t)
         batch = self._afford(t, table, sum(self.budgets[: t + 1]) - before)
         terms = None if t == 0 else batch.picks.terms()
@@ -172,15 +169,15 @@ class Loop:
 
     def score(self, t: int, maps: Sequence[str], features: bool) -> None:
         """Score every region of the pool under M_t, where the strategy asks for it."""
-        if not (maps or features):
-            return
         scores = self.run_store.scores(t)
+        if scores.is_scored(maps, features):
+            return
         # A round 0 is shared: another driver may score it for other strategies at this moment.
-        with self._scoring(scores):
-            done = scores.record("score") or {"maps": [], "features": False}
-            if set(maps) <= set(done["maps"]) and done["features"] >= features:
+        with self.run_store.store.lock(f"score {scores.prefix}"):
+            if scores.is_scored(maps, features):
                 return
             # What another strategy had scored stays.
+            done = scores.record("score") or {"maps": [], "features": False}
             maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
             job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
             table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
@@ -188,10 +185,6 @@ class Loop:
             record = {"maps": maps, "features": features, **cost}
             scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
         self.progress("committed", 1, 1, "pool scored")
-
-    def _scoring(self, scores: RoundStore) -> AbstractContextManager[None]:
-        """Nobody else writes the region table meanwhile."""
-        return self.run_store.store.lock(f"score {scores.prefix}")
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
         """(n,) int64: the region ids that rounds 0 .. `rounds` - 1 labelled, in order."""

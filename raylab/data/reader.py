@@ -8,6 +8,7 @@ import numpy as np
 
 from raylab.config import DataConfig
 from raylab.data.registry import open_dataset
+from raylab.errors import carried
 from raylab.plugins import load
 
 
@@ -31,10 +32,11 @@ class PoolReader:
         """Add the images (B, H, W, 3) uint8 to a row with `indices`, of images that have one size.
 
         Raises:
-            DataError: an image cannot be read.
+            CarriedError: an image cannot be read; its cause says which.
         """
-        if self._dataset is None:
-            load(self.plugins)
-            self._dataset = open_dataset(self.data)
-        images = [self._dataset.read_image("train", index) for index in row["indices"]]
+        with carried():
+            if self._dataset is None:
+                load(self.plugins)
+                self._dataset = open_dataset(self.data)
+            images = [self._dataset.read_image("train", index) for index in row["indices"]]
         return {"indices": row["indices"], "images": np.stack(images)}

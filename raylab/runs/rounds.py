@@ -8,7 +8,7 @@ is a mirror of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -194,6 +194,13 @@ class RoundStore:
             return self.store.read_table(*now)  # the step was done again in between
         except DamagedError as error:
             raise _with_way_out(error) from None
+
+    def is_scored(self, maps: Iterable[str], features: bool) -> bool:
+        """Whether the pool is scored for all that is asked; raises as `record`."""
+        if not (maps := set(maps)) and not features:
+            return True
+        done = self.record("score")
+        return done is not None and maps <= set(done["maps"]) and done["features"] >= features
 
     def ledger(self) -> pa.Table:
         """The picks this round labelled; raises as `read_table`."""

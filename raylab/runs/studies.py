@@ -94,11 +94,27 @@ def report_folder(name: str) -> str:
 
 
 def begin_study(store: Folder, study: ResolvedStudy) -> None:
-    """Write a study down, or check that what lies under its name is the same; it may have other runs than it had.
+    """Write a study down; it may have other runs than it had.
 
     Args:
         store: of the results.
         study: that begins or goes on.
+
+    Raises:
+        MismatchError: see `check_same_study`.
+        StoreError: what lies there cannot be read.
+    """
+    store.claim()
+    check_same_study(store, study)
+    write_sealed(store, study_path(study.name), _to_json(study))
+
+
+def check_same_study(store: Folder, study: ResolvedStudy) -> None:
+    """Whether what lies under a study's name, if anything, is the same study; writes nothing.
+
+    Args:
+        store: of the results.
+        study: that is to begin or go on.
 
     Raises:
         MismatchError: what its runs share, or the numbers of one of its strategies, was something else; it names the
@@ -106,7 +122,6 @@ def begin_study(store: Folder, study: ResolvedStudy) -> None:
         StoreError: what lies there cannot be read.
     """
     path = study_path(study.name)
-    store.claim()
     if store.exists(path):
         then = stored_study(store, study.name)
         if found := next(_differences(then, study), None):
@@ -114,7 +129,6 @@ def begin_study(store: Folder, study: ResolvedStudy) -> None:
                 f"{store.uri_of(path)}: {change_of(*found, f'the study {study.name!r}')}; "
                 "restore it, or give the study another name"
             )
-    write_sealed(store, path, _to_json(study))
 
 
 def stored_study(store: Folder, name: str) -> ResolvedStudy:

@@ -10,9 +10,11 @@ import pyarrow as pa
 import ray
 import ray.data
 import torch
+from ray.exceptions import RayError
 
 from raylab.data import open_dataset
 from raylab.data.reader import PoolReader
+from raylab.errors import carried, known_cause
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
@@ -20,21 +22,28 @@ from raylab.scoring.predict import ScoringJob, StoredModel, load_predictor, pool
 from raylab.scoring.reduce import reduce_features
 from raylab.training.step import prepare_process
 
+_RETRIES = 3
+"""Times that a scorer whose process ended is started again; Ray Data would do so for ever."""
+
 
 class _Scorer:
-    """The actor that holds the model."""
+    """The actor that holds the model, from its first batch on: an error of its constructor would arrive as text."""
 
     def __init__(self, job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool) -> None:
-        load(job.plugins)
-        prepare_process(job.compute.threads)
-        device = torch.device("cuda" if use_gpu else "cpu")
-        self.predict = load_predictor(job, store, models, device)
+        self.job, self.store, self.models = job, store, models
+        self.device = torch.device("cuda" if use_gpu else "cpu")
+        self.predict: Any = None
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
-        tables = [
-            self.predict(indices.tolist(), list(images))
-            for indices, images in zip(batch["indices"], batch["images"], strict=True)
-        ]
+        with carried():
+            if self.predict is None:
+                load(self.job.plugins)
+                prepare_process(self.job.compute.threads)
+                self.predict = load_predictor(self.job, self.store, self.models, self.device)
+            tables = [
+                self.predict(indices.tolist(), list(images))
+                for indices, images in zip(batch["indices"], batch["images"], strict=True)
+            ]
         table = pa.concat_tables(tables)
         return table.append_column("peak_memory", pa.array(np.full(len(table), peak_memory())))
 
@@ -57,13 +66,18 @@ def score(
 
     Raises:
         StoreError: a model is not the one that was committed, or the rows are not exactly the pool's regions.
+        RaylabError: whatever else reading and predicting raise.
+        RayError: a process that scores ended `_RETRIES` + 1 times, as for want of memory.
     """
     tables = []
     done = 0
-    for table in scored_blocks(job, store, models, use_gpu):
-        tables.append(table)
-        done += len(table)
-        progress("score", done, job.regions.n_regions)
+    try:
+        for table in scored_blocks(job, store, models, use_gpu):
+            tables.append(table)
+            done += len(table)
+            progress("score", done, job.regions.n_regions)
+    except RayError as error:
+        raise known_cause(error) or error from None
     rows = pa.concat_tables(tables)
     peak = int(rows["peak_memory"].to_numpy().max())
     rows = rows.drop_columns(["peak_memory"]).sort_by("region_id").combine_chunks()
@@ -74,6 +88,7 @@ def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel],
     """Iterate over the pool's scored blocks as they arrive, in no promised order; Ray never cuts a batch."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # else its class is lost on the way
     batches = list(pool_batches(job, open_dataset(job.data)))
     rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
     read = rows.map(PoolReader(job.data, job.plugins), num_cpus=job.compute.cpus_for_reading)
@@ -85,5 +100,7 @@ def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel],
         num_cpus=job.compute.cpus_per_scorer,
         num_gpus=1 if use_gpu else 0,
         batch_format="numpy",
+        max_restarts=_RETRIES,
+        max_task_retries=_RETRIES,
     )
     return scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from raylab.errors import RaylabError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, RunStore
+from raylab.runs.studies import begin_study
 from raylab.study.console import Console
 from raylab.study.events import ProgressEvent
 from raylab.study.grid import Grid
@@ -47,41 +48,64 @@ class Watcher:
         self.studies = studies
         self.store = store
         self.uploader = uploader
+        self.say = say
         self.grid = Grid(studies)
         self.failures: dict[str, str] = {}
         self._console = Console(self.grid.name_of, say)
 
     def follow(self, run_phase: Callable[[Sequence[str]], None]) -> None:
-        """Go through the phases, each without the tasks that failures before it make impossible.
+        """Write the studies down and go through their phases, each without the tasks that failures make impossible.
 
         Args:
-            run_phase: does the tasks of one, which need one another in no way; returns when each is done or failed.
+            run_phase: does the tasks of one, which need one another in no way, and says which `failed`; whether the
+                others are done is asked of the store.
 
         Raises:
-            RunFailedError: once all that could be done is done.
+            RunFailedError: once all that could be done is done; at once where a task neither is done nor failed.
         """
+        for study in self.studies:
+            begin_study(self.store, study)
         self._sync()
+        interrupted: list[str] = []
         try:
             for index in range(len(self.grid.phases(set()))):
                 if tasks := self.grid.phases(set(self.failures))[index]:
                     run_phase(tasks)
+                    if interrupted := self.remaining(tasks):
+                        break
         finally:
             self._sync()
             self.uploader.flush()
-        if self.failures:
-            lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
-            done = sum(RunStore(self.store, run).finished() for run in self.grid.runs.values())
-            lines.append(f"{done} of {len(self.grid.runs)} runs are finished; the same command goes on with the others")
+        lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
+        lines += [f"{self.grid.name_of(task)}: ended without being done, and without a reason" for task in interrupted]
+        if lines:
+            lines.append(f"{self.finished()}; the same command goes on with the others")
             raise RunFailedError(lines, self.uploader)
 
+    def finished(self) -> str:
+        """How many runs are finished, in words."""
+        done = sum(RunStore(self.store, run).finished() for run in self.grid.runs.values())
+        return f"{done} of {len(self.grid.runs)} runs are finished"
+
+    def remaining(self, tasks: Sequence[str]) -> list[str]:
+        """Those of some tasks that neither are done, as the store says, nor failed."""
+        remaining = []
+        for task in tasks:
+            try:
+                if self.grid.done(self.store, task):
+                    self.failures.pop(task, None)  # as when its process died after the last commit
+                elif task not in self.failures:
+                    remaining.append(task)
+            except RaylabError as error:
+                self.failed(task, str(error))
+        return remaining
+
     def take(self, events: Iterable[ProgressEvent]) -> None:
-        """Take note of events, oldest first."""
+        """Say what events tell, oldest first, and have sent what they say is committed; nothing else hangs on them."""
         committed = False
         for event in events:
             self._console.show(event)
             committed |= event.stage in ("committed", "done")
-            if event.stage == "failed":
-                self.failed(event.run, event.note)
         if committed:
             self._sync()
 

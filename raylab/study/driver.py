@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-import threading
+import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from raylab.backends.failures import failure_reason, out_of_memory
 from raylab.backends.ray import RayBackend
 from raylab.backends.resource_pool import ResourcePool, service
-from raylab.errors import RaylabError
+from raylab.errors import known_cause
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.runs.studies import study_folder
@@ -28,6 +33,9 @@ _TRIAL_MEMORY = 500 * 2**20
 """What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
 from the workers it waits for; an empty request is refused by Tune."""
 
+FAILED = "failed"
+"""What a trial returns the reason of its failure under."""
+
 
 def run_tasks(watcher: Watcher) -> None:
     """Run all that is not done yet, on the Ray of this process, or one that ends with the studies.
@@ -40,6 +48,7 @@ def run_tasks(watcher: Watcher) -> None:
         ResourceError: a stage holds more than there is.
         RunFailedError: once all that could be done is done.
     """
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it tells failures with tracebacks
     with ray_session():
         resources = ray.cluster_resources()
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
@@ -63,19 +72,27 @@ class _Driver:
         self.concurrent = watcher.studies[0].config.concurrent_runs or max(1, int(fit))
 
     def run_phase(self, tasks: Sequence[str]) -> None:
-        stop = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(stop,), daemon=True)
-        thread.start()
-        try:
-            results = self._tune(tasks)
-        finally:
-            stop.set()
-            thread.join()
-        for result in (results[i] for i in range(len(results))):
-            if result.error is not None and result.config is not None:
-                self.watcher.failed(result.config["task"], str(result.error).strip().splitlines()[-1])
+        deaths = Counter[str]()
+        while tasks:
+            following = _Following(self.watcher, self.collector)
+            try:
+                self._tune(tasks, following)
+                return
+            except RuntimeError as error:
+                # Tune gives up all trials when one is killed for want of memory, and does not say which.
+                if not out_of_memory(error):
+                    raise
+                reason = failure_reason(error)
+                if self.concurrent > 1:
+                    self.watcher.say(f"{reason}; the runs go on one at a time")
+                    self.concurrent = 1
+                else:
+                    deaths[following.last_started] += 1
+                    if deaths[following.last_started] > 1:
+                        self.watcher.failed(following.last_started, reason)
+                tasks = self.watcher.remaining(tasks)
 
-    def _tune(self, tasks: Sequence[str]) -> tune.ResultGrid:
+    def _tune(self, tasks: Sequence[str], following: _Following) -> None:
         store = self.watcher.store
         folder = study_folder(self.watcher.studies[0].name)
         with tempfile.TemporaryDirectory() as scratch:
@@ -89,17 +106,66 @@ class _Driver:
                     name="tune",
                     **({"storage_path": scratch} if store.local else store.for_ray(folder)),
                     failure_config=tune.FailureConfig(max_failures=3),
-                    callbacks=[_Silent()],
+                    callbacks=[following],
                     verbose=0,
                 ),
             )
-            return tuner.fit()
+            results = tuner.fit()
+            following.fetch()
+        for result in (results[i] for i in range(len(results))):
+            if result.error is not None and result.config is not None:
+                self.watcher.failed(result.config["task"], failure_reason(result.error))
 
-    def _watch(self, stop: threading.Event) -> None:
-        stopping = False
-        while not stopping:
-            stopping = stop.wait(1.0)
-            self.watcher.take(ray.get(self.collector.fetch.remote()))
+
+class _Following(TrialProgressCallback):  # type: ignore[misc]
+    """Follows the trials of a phase from Tune's own loop.
+
+    Takes the place of the callback that prints a line a trial even at verbosity 0.
+
+    Args:
+        watcher: is told.
+        collector: actor handle of the `ProgressCollector`.
+
+    Attributes:
+        last_started: task of the trial that was started last.
+    """
+
+    def __init__(self, watcher: Watcher, collector: Any) -> None:
+        super().__init__()
+        self.watcher = watcher
+        self.collector = collector
+        self.last_started = ""
+        self._fetched = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes its callbacks down for a restoration that is not used here
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Remember it."""
+        self.last_started = trial.config["task"]
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take note of its failure, if it returned one."""
+        if reason := trial.last_result.get(FAILED):
+            self.watcher.failed(trial.config["task"], reason)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Say where the trials are, once a second."""
+        if time.monotonic() - self._fetched >= 1.0:
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Say where the trials are."""
+        self._fetched = time.monotonic()
+        try:
+            if self.collector is not None:
+                self.watcher.take(ray.get(self.collector.fetch.remote()))
+        except RayError as error:
+            self.watcher.say(f"where runs are is not told any more: {failure_reason(error)}")
+            self.collector = None
+
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        """Nothing: the console has said it."""
 
 
 class Trial:
@@ -121,8 +187,15 @@ class Trial:
         self.use_gpu = use_gpu
         self.__name__ = "raylab"
 
-    def __call__(self, trial: dict[str, str]) -> None:
-        """Do the task that a trial names, unless it is done."""
+    def __call__(self, trial: dict[str, str]) -> dict[str, str]:
+        """Do the task that a trial names, unless it is done.
+
+        Returns:
+            Under `FAILED` why it failed for a reason that trying again would not help; nothing there when it is done.
+
+        Raises:
+            Exception: what trying again may help against.
+        """
         task = trial["task"]
         tasks = Tasks(
             self.grid, self.store, lambda run: RayBackend(run, self.store, self.resource_pool, task, self.use_gpu)
@@ -130,22 +203,16 @@ class Trial:
         try:
             load(self.grid.plugins)
             tasks.do(task, CollectedProgress(self.collector, task))
-            self._post(ProgressEvent(task, 0, "done"))
-        except RaylabError as error:
-            # For the user to fix: trying again would not help.
-            self._post(ProgressEvent(task, 0, "failed", note=str(error)))
+        except Exception as error:
+            if (known := known_cause(error)) is None:
+                raise
+            self._post(ProgressEvent(task, 0, "failed", note=str(known)))
+            return {FAILED: str(known)}
         finally:
             ray.get(self.resource_pool.leave.remote(task))
+        self._post(ProgressEvent(task, 0, "done"))
+        return {FAILED: ""}
 
     def _post(self, event: ProgressEvent) -> None:
-        ray.get(self.collector.post.remote(event))
-
-
-class _Silent(TrialProgressCallback):  # type: ignore[misc]
-    """Takes the place of the callback that prints a line a trial even at verbosity 0."""
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Nothing: the console has said it."""
-
-    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
-        """Nothing."""
+        with suppress(RayError):  # nothing hangs on it
+            ray.get(self.collector.post.remote(event))

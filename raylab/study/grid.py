@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raylab.runs import ResolvedRun, ResolvedStudy
+from raylab.files import Folder
+from raylab.runs import ResolvedRun, ResolvedStudy, RoundStore, RunStore
 
 _ROUND0 = "round0:"
 """Before the identity of a round 0: the task of computing it."""
@@ -55,6 +56,46 @@ class Grid:
         run = self.firsts.get(task) or self.runs[task]
         who = "all strategies" if task in self.firsts else run.strategy
         return f"{who} N{run.config.regions.size} seed {run.config.seed}"
+
+    def done(self, store: Folder, task: str) -> bool:
+        """Whether the store holds all that a task makes.
+
+        Args:
+            store: of the results.
+            task: its name.
+
+        Raises:
+            StoreError: it cannot be read, or what was committed is damaged.
+        """
+        if run := self.runs.get(task):
+            return RunStore(store, run).finished()
+        if run := self.firsts.get(task):
+            trained = RunStore(store, run).round(0).record("train") is not None
+            return trained and all(
+                RunStore(store, other).scores(0).is_scored(maps, features)
+                for other, maps, features in self.first_scores(run)
+            )
+        return RoundStore(store, task).record("train") is not None
+
+    def first_scores(self, run: ResolvedRun) -> list[tuple[ResolvedRun, list[str], bool]]:
+        """What the runs that share a round 0 ask of its scores, which lie in several region tables.
+
+        Returns:
+            For each table a run that reads it, the maps, and whether features are asked for.
+        """
+        if not run.config.budget.rounds:
+            return []
+        tables: dict[str, list[ResolvedRun]] = {}
+        for other in self.sharing(run):
+            tables.setdefault(other.scores_name, []).append(other)
+        return [
+            (
+                alike[0],
+                sorted({name for other in alike for name in other.acquisition.maps}),
+                any(other.acquisition.needs_features for other in alike),
+            )
+            for _, alike in sorted(tables.items())
+        ]
 
     def sharing(self, run: ResolvedRun) -> list[ResolvedRun]:
         """The runs that have their round 0 in common with a run."""

@@ -31,6 +31,7 @@ def run_tasks(watcher: Watcher) -> None:
             try:
                 tasks.do(name, WatchedProgress(watcher, name))
             except RaylabError as error:
+                watcher.failed(name, str(error))
                 watcher.take([ProgressEvent(name, 0, "failed", note=str(error))])
             except Exception as error:
                 watcher.failed(name, str(error) or type(error).__name__)

@@ -41,6 +41,7 @@ def ray_session() -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
     address = os.environ.get(VARIABLE, "")
     started_here = address in ("", "local")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from raylab.config import DataConfig, StudyConfig
@@ -10,7 +11,7 @@ from raylab.errors import ConfigError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, resolve_study
 from raylab.runs.inputs import read_inputs
-from raylab.runs.studies import begin_study
+from raylab.runs.studies import check_same_study
 from raylab.runs.surveys import survey_of
 from raylab.study.base import Watcher
 from raylab.study.checks import check_study
@@ -34,14 +35,14 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
         The uploader, for the reports' pictures.
 
     Raises:
-        RaylabError: a mistake found before anything was started (see `begin_studies`), or `RunFailedError`, once all
+        RaylabError: a mistake found before anything was started (see `resolve_studies`), or `RunFailedError`, once all
             that could be done is done.
     """
-    return run_begun(begin_studies(configs, say), say)
+    return run_resolved(resolve_studies(configs, say), say)
 
 
-def begin_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = print) -> list[ResolvedStudy]:
-    """Find every mistake that can be found now, read what runs read, and write down what the studies' runs are.
+def resolve_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = print) -> list[ResolvedStudy]:
+    """Find every mistake that can be found now, read what runs read, and say what the studies' runs are.
 
     Args:
         configs: of the studies; one storage root and backend for all.
@@ -62,7 +63,7 @@ def begin_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = p
         for config in configs
     ]
     for study in studies:
-        begin_study(store, study)
+        check_same_study(store, study)
     return studies
 
 
@@ -83,8 +84,8 @@ def _pretraining_data(config: StudyConfig) -> list[DataConfig]:
     return [config.run.pretraining.data] if config.run.pretraining.iterations else []
 
 
-def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:
-    """`run_studies` of what `begin_studies` gave."""
+def run_resolved(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:
+    """`run_studies` of what `resolve_studies` gave."""
     first = studies[0].config.run
     store = Folder(first.storage).claim()
     uploader = MlflowUploader(tracking_for(first.tracking, store), experiment_for(first.experiment), say)
@@ -92,6 +93,8 @@ def run_begun(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = pri
     if first.compute.backend == "local":
         from raylab.study.local import run_tasks
     else:
+        # The raylet's advice on processes that died; Ray reads this when it is imported.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         from raylab.study.driver import run_tasks
     run_tasks(watcher)
     return uploader

@@ -70,15 +70,9 @@ class Tasks:
         with self._loop(run, progress) as loop:
             loop.select(0)
             loop.train(0)
-        if not run.config.budget.rounds:
-            return
-        sharing = self.grid.sharing(run)
-        for scores in sorted({other.scores_name for other in sharing}):
-            alike = [other for other in sharing if other.scores_name == scores]
-            needs = [other.acquisition for other in alike]
-            maps = sorted({name for a in needs for name in a.maps})
-            with self._loop(alike[0], progress) as loop:
-                loop.score(0, maps, any(a.needs_features for a in needs))
+        for other, maps, features in self.grid.first_scores(run):
+            with self._loop(other, progress) as loop:
+                loop.score(0, maps, features)
 
     def _supervised(self, folder: str, progress: Progress) -> None:
         study = self.grid.supervised[folder]

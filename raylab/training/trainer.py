@@ -14,10 +14,10 @@ from typing import Any
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from raylab.errors import DamagedError, TrainingError
+from raylab.errors import DamagedError, TrainingError, known_cause
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress
@@ -27,7 +27,8 @@ from raylab.training.session import fit_in_process, largest, run_session
 from raylab.training.step import prepare_process
 
 logger = logging.getLogger(__name__)
-_DIVERGED = "diverged"
+_RETRIES = 3
+"""Times that a training goes on after its last checkpoint when workers failed for a reason that may pass."""
 
 
 def fit(
@@ -49,11 +50,31 @@ def fit(
 
     Raises:
         TrainingError: the training diverged.
+        RaylabError: whatever else the workers meet that the user can fix.
+        TrainingFailedError: workers failed `_RETRIES` + 1 times.
     """
     if job.compute.workers == 0:
         device = torch.device("cuda" if use_gpu else "cpu")
         return fit_in_process(job, store, folder, model_path, device, progress)
-    trainer = TorchTrainer(
+    for attempt in range(_RETRIES + 1):
+        try:
+            with _interrupts_kept():
+                result: Any = _trainer(job, store, folder, model_path, use_gpu, progress).fit()
+            return result.return_value
+        except TrainingFailedError as error:
+            if isinstance(known := known_cause(error), TrainingError):
+                store.delete(folder)  # what diverged is not gone on with
+            if known:
+                raise known from None
+            if attempt == _RETRIES:
+                raise
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _trainer(
+    job: TrainingJob, store: Folder, folder: str, model_path: str, use_gpu: bool, progress: Progress
+) -> TorchTrainer:
+    return TorchTrainer(
         _worker,  # type: ignore[arg-type]  # Ray's annotation knows no return value
         train_loop_config={"job": job, "store": store, "model_path": model_path, "progress": progress},
         scaling_config=ScalingConfig(
@@ -65,18 +86,12 @@ def fit(
         run_config=RunConfig(
             name="checkpoints",
             **store.for_ray(folder),
-            failure_config=FailureConfig(max_failures=3),
+            # `fit` tries again: Ray Train would do so too after errors that come again.
+            failure_config=FailureConfig(max_failures=0),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
     )
-    with _interrupts_kept():
-        result: Any = trainer.fit()
-    record: dict[str, Any] = result.return_value
-    if _DIVERGED in record:
-        store.delete(folder)  # what diverged is not gone on with
-        raise TrainingError(record[_DIVERGED])
-    return record
 
 
 @contextmanager
@@ -104,11 +119,7 @@ def _worker(settings: dict[str, Any]) -> dict[str, Any]:
         if damaged:
             resume = None
             settings["progress"]("train", 0, job.iterations, "its checkpoint is damaged; from the start")
-    try:
-        return run_session(**settings, device=get_device(), save_checkpoint=_save_checkpoint, resume=resume)
-    except TrainingError as error:
-        # Every worker meets it at the same step; raised here, Ray Train would start them all again.
-        return {_DIVERGED: str(error)}
+    return run_session(**settings, device=get_device(), save_checkpoint=_save_checkpoint, resume=resume)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from raylab.errors import ConfigError, DataError
 from raylab.files import Folder
 from raylab.runs import RunStore
 from raylab.study import plan_studies, run_study
-from raylab.study.run import begin_studies
+from raylab.study.run import resolve_studies
 from tests.configs import resolved_runs, tiny_run
 
 
@@ -41,14 +41,14 @@ def study_of(root: Path, **data: int) -> StudyConfig:
     return StudyConfig(name="s", run=run, strategies=("entropy+spatial",))
 
 
-def begin(root: Path, **data: int) -> list[str]:
+def look_at(root: Path, **data: int) -> list[str]:
     lines: list[str] = []
-    begin_studies([study_of(root, **data)], lines.append)
+    resolve_studies([study_of(root, **data)], lines.append)
     return lines
 
 
 def test_pixels_by_class_are_said(root: Path) -> None:
-    lines = begin(root)
+    lines = look_at(root)
     assert [line.split()[0] for line in lines[-4:]] == ["pixels", "road", "$car", "void"]
 
 
@@ -56,7 +56,7 @@ def test_masks_of_another_size_are_refused_before_anything_is_written(root: Path
     path = root / "masks/val/c.png"
     Image.fromarray(np.asarray(Image.open(path))[::2, ::2]).save(path)
     with pytest.raises(DataError, match=r"c\.png: mask is 32x24, but its image .*c\.png is 64x48"):
-        begin(root)
+        look_at(root)
     assert not (root.parent / "results/studies").exists()
 
 
@@ -64,7 +64,7 @@ def test_questions_are_asked(root: Path) -> None:
     for path in root.glob("masks/*/*.png"):
         Image.fromarray(np.asarray(Image.open(path)) * 255).save(path)
     with pytest.raises(DataError, match=r"the class '\$car' occurs in no mask; the masks hold 0 .*, 255 \(ignored"):
-        begin(root)
+        look_at(root)
 
 
 def test_an_image_smaller_than_a_region_and_tiles_of_large_ones(root: Path, tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_a_tile_that_the_regions_do_not_fill_is_refused(root: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"data\.tile: 40 is no multiple of regions\.size \(16\).*; set it to 32 or 48"
     ):
-        begin(root, tile=40)
+        look_at(root, tile=40)
 
 
 def test_an_image_that_is_too_large_for_the_network_is_refused(root: Path) -> None:
     with pytest.raises(
         DataError, match=r"a\.png: 64x48 is 3,072 pixels, above data\.max_pixels \(2,000\).*set data\.tile"
     ):
-        begin(root, max_pixels=2000)
+        look_at(root, max_pixels=2000)
