@@ -10,8 +10,10 @@ import atexit
 import difflib
 import os
 import re
+import signal
 import sys
 import textwrap
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +72,18 @@ class TrainingError(RaylabError):
 
 class ClusterError(RaylabError):
     """Ray does not start, or does not answer where it should be."""
+
+
+class StoppedError(RaylabError):
+    """A study ended before it was done, because a signal asked it to.
+
+    Attributes:
+        exit_code: 128 plus the signal's number, as shells have it.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 class WeightsError(RaylabError):
@@ -228,12 +242,25 @@ def exit_cleanly() -> Iterator[None]:
             print(line, file=sys.stderr)
 
     warnings.showwarning = show
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+    except StoppedError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
     except RaylabError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _terminate(number: int, frame: Any) -> None:
+    """What the default action of SIGTERM would do, but for what is to be cleaned up on the way out."""
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -49,9 +49,11 @@ PURE = (*LAYERS[: LAYERS.index("config") + 1], "data", "regions", "selection", "
 RAY = (
     "training.trainer",
     "scoring.pipeline",
+    "backends.failures",
     "backends.ray",
     "backends.selector_actor",
     "backends.resource_pool",
+    "study.collector",
     "study.driver",
     "study.ray_session",
 )

@@ -24,9 +24,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with exit_cleanly():
             _dispatch(args)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
     except BrokenPipeError:
         # Whoever read our output, such as `head`, has had enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -226,6 +226,8 @@ class ComputeConfig(Frozen):
     workers, scorers and the CPUs they ask for have no effect."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where Ray has GPUs to give; with the local backend, where torch finds one."""
+    grace: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds that runs have to commit what they are at, once SIGINT or SIGTERM asked the study to stop."""
     workers: NonNegative = 1
     """Ray Train workers; 0 trains in the run's own process."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0

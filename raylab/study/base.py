@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Sequence
 
-from raylab.errors import RaylabError
+from raylab.errors import RaylabError, StoppedError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, RunStore
 from raylab.runs.studies import begin_study
 from raylab.study.console import Console
 from raylab.study.events import ProgressEvent
 from raylab.study.grid import Grid
+from raylab.study.interrupts import Interrupts, this_command
 from raylab.tracking import MlflowUploader
+from raylab.tracking.sync import INTERRUPTED
 
 
 class RunFailedError(RaylabError):
@@ -40,6 +43,7 @@ class Watcher:
     Attributes:
         grid: of the studies.
         failures: reasons by task.
+        interrupts: whether somebody asked the studies to stop.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Watcher:
         self.say = say
         self.grid = Grid(studies)
         self.failures: dict[str, str] = {}
+        self.interrupts = Interrupts(studies[0].config.run.compute.grace)
         self._console = Console(self.grid.name_of, say)
 
     def follow(self, run_phase: Callable[[Sequence[str]], None]) -> None:
@@ -62,25 +67,61 @@ class Watcher:
 
         Raises:
             RunFailedError: once all that could be done is done; at once where a task neither is done nor failed.
+            StoppedError: a signal asked the studies to stop, and something is left to do.
         """
         for study in self.studies:
             begin_study(self.store, study)
         self._sync()
-        interrupted: list[str] = []
         try:
-            for index in range(len(self.grid.phases(set()))):
-                if tasks := self.grid.phases(set(self.failures))[index]:
-                    run_phase(tasks)
-                    if interrupted := self.remaining(tasks):
-                        break
-        finally:
-            self._sync()
-            self.uploader.flush()
+            with self.interrupts.caught():
+                interrupted = self._run_phases(run_phase)
+            if self.interrupts.number is not None:
+                self._stop(self.interrupts.number)
+        except SystemExit:  # the second signal
+            raise
+        except BaseException:
+            self._send_rest()
+            raise
+        self._send_rest()
         lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
         lines += [f"{self.grid.name_of(task)}: ended without being done, and without a reason" for task in interrupted]
         if lines:
             lines.append(f"{self.finished()}; the same command goes on with the others")
             raise RunFailedError(lines, self.uploader)
+
+    def _run_phases(self, run_phase: Callable[[Sequence[str]], None]) -> list[str]:
+        """Tasks of the last phase that neither are done nor failed: after them no other phase is begun."""
+        for index in range(len(self.grid.phases(set()))):
+            if self.interrupts.requested:
+                break
+            if tasks := self.grid.phases(set(self.failures))[index]:
+                run_phase(tasks)
+                if remaining := self.remaining(tasks):
+                    return remaining
+        return []
+
+    def _stop(self, number: int) -> None:
+        """Say what is done and how to go on, unless everything is done."""
+        runs = {task: RunStore(self.store, run) for task, run in self.grid.runs.items() if task not in self.failures}
+        open_runs = {task: run for task, run in runs.items() if not run.finished()}
+        if not open_runs and not self.remaining(list(self.grid.supervised)):
+            return
+        for run in open_runs.values():
+            self.uploader.mark_failed(run.run, INTERRUPTED)
+        lines = [
+            f"{self.grid.name_of(task)}: {run.done_rounds()} of {len(run.config.budget.rounds) + 1} rounds are done"
+            for task, run in open_runs.items()
+        ]
+        lines += [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
+        lines += [
+            f"Stopped by {signal.Signals(number).name}: {self.finished()}; results: {self.store.uri}",
+            f"Go on with: {this_command()}",
+        ]
+        raise StoppedError("\n".join(lines), number)
+
+    def _send_rest(self) -> None:
+        self._sync()
+        self.uploader.flush()
 
     def finished(self) -> str:
         """How many runs are finished, in words."""

@@ -24,8 +24,10 @@ from raylab.plugins import load
 from raylab.runs.studies import study_folder
 from raylab.study.base import Watcher
 from raylab.study.checks import check_resources
-from raylab.study.events import CollectedProgress, ProgressCollector, ProgressEvent
+from raylab.study.collector import CollectedProgress, ProgressCollector
+from raylab.study.events import ProgressEvent
 from raylab.study.grid import Grid
+from raylab.study.interrupts import Interrupts, StoppedTask
 from raylab.study.ray_session import ray_session
 from raylab.study.task import Tasks
 
@@ -73,7 +75,7 @@ class _Driver:
 
     def run_phase(self, tasks: Sequence[str]) -> None:
         deaths = Counter[str]()
-        while tasks:
+        while tasks and not self.watcher.interrupts.requested:
             following = _Following(self.watcher, self.collector)
             try:
                 self._tune(tasks, following)
@@ -107,14 +109,19 @@ class _Driver:
                     **({"storage_path": scratch} if store.local else store.for_ray(folder)),
                     failure_config=tune.FailureConfig(max_failures=3),
                     callbacks=[following],
+                    stop=_Overdue(self.watcher.interrupts),
                     verbose=0,
                 ),
             )
             results = tuner.fit()
             following.fetch()
         for result in (results[i] for i in range(len(results))):
-            if result.error is not None and result.config is not None:
+            if result.config is None:
+                continue
+            if result.error is not None:
                 self.watcher.failed(result.config["task"], failure_reason(result.error))
+            elif reason := (result.metrics or {}).get(FAILED):
+                self.watcher.failed(result.config["task"], reason)
 
 
 class _Following(TrialProgressCallback):  # type: ignore[misc]
@@ -136,6 +143,7 @@ class _Following(TrialProgressCallback):  # type: ignore[misc]
         self.collector = collector
         self.last_started = ""
         self._fetched = 0.0
+        self._told = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune writes its callbacks down for a restoration that is not used here
@@ -151,6 +159,10 @@ class _Following(TrialProgressCallback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Say where the trials are, once a second."""
+        if self.watcher.interrupts.requested and not self._told:
+            self._told = True
+            if self.collector is not None:
+                self.collector.stop.remote()
         if time.monotonic() - self._fetched >= 1.0:
             self.fetch()
 
@@ -166,6 +178,24 @@ class _Following(TrialProgressCallback):  # type: ignore[misc]
 
     def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
         """Nothing: the console has said it."""
+
+
+class _Overdue(tune.Stopper):  # type: ignore[misc]
+    """Ends the trials that have committed nothing within the time there was."""
+
+    def __init__(self, interrupts: Interrupts | None) -> None:
+        self.interrupts = interrupts
+
+    def __reduce__(self) -> Any:
+        return _Overdue, (None,)  # Tune writes it down for a restoration that is not used here
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is ended for its result."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end all trials."""
+        return self.interrupts is not None and self.interrupts.overdue
 
 
 class Trial:
@@ -202,7 +232,11 @@ class Trial:
         )
         try:
             load(self.grid.plugins)
-            tasks.do(task, CollectedProgress(self.collector, task))
+            progress = CollectedProgress(self.collector, task)
+            progress.check()
+            tasks.do(task, progress)
+        except StoppedTask:
+            return {FAILED: ""}
         except Exception as error:
             if (known := known_cause(error)) is None:
                 raise

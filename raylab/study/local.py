@@ -8,6 +8,7 @@ from raylab.backends.local import LocalBackend, device_of
 from raylab.errors import RaylabError
 from raylab.study.base import Watcher
 from raylab.study.events import ProgressEvent
+from raylab.study.interrupts import StoppedTask
 from raylab.study.task import Tasks
 
 
@@ -28,8 +29,12 @@ def run_tasks(watcher: Watcher) -> None:
 
     def run_phase(names: Sequence[str]) -> None:
         for name in names:
+            if watcher.interrupts.requested:
+                return
             try:
                 tasks.do(name, WatchedProgress(watcher, name))
+            except StoppedTask:
+                return
             except RaylabError as error:
                 watcher.failed(name, str(error))
                 watcher.take([ProgressEvent(name, 0, "failed", note=str(error))])
@@ -58,3 +63,6 @@ class WatchedProgress:
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """See `raylab.progress.Progress`."""
         self.watcher.take([ProgressEvent(self.task, self.round_index, stage, done, total, note)])
+        interrupts = self.watcher.interrupts
+        if interrupts.overdue or (interrupts.requested and stage == "committed"):
+            raise StoppedTask

@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,7 +22,9 @@ from ray._common.utils import get_default_ray_temp_dir  # Ray has no public way 
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; `ray health-check` asks so
 
 from raylab.errors import ClusterError
+from raylab.study import guardian as guardian_program
 
+_MARK = "RAYLAB_DRIVER"
 VARIABLE = "RAY_ADDRESS"
 REACH, ANSWER = 5.0, 30.0
 """Seconds within which a port must take a connection, and what listens there must answer as Ray does."""
@@ -42,20 +48,62 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # raylab has one (`raylab.study.interrupts`)
+    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "2")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
     address = os.environ.get(VARIABLE, "")
     started_here = address in ("", "local")
     before = _own_sessions()
+    guardian: subprocess.Popen[bytes] | None = None
     try:
-        if started_here:
-            _start()
-        else:
-            _join(address)
+        with _sigterm_kept():
+            if started_here:
+                with _marked() as mark:
+                    _start()
+                guardian = _guard(mark, _own_sessions() - before)
+            else:
+                _join(address)
         yield
     finally:
         ray.shutdown()
         if started_here:
             _remove(_own_sessions() - before)
+        if guardian is not None:
+            guardian.communicate(guardian_program.DONE)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Undo that Ray takes SIGTERM in a driver, where it would abort the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _marked() -> Iterator[str]:
+    """Have the environment of all that is started in the block tell by whom."""
+    os.environ[_MARK] = value = f"{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        yield f"{_MARK}={value}"
+    finally:
+        del os.environ[_MARK]
+
+
+def _guard(mark: str, sessions: set[Path]) -> subprocess.Popen[bytes] | None:
+    """Start what cleans up if this process is killed; it looks into /proc, so on Linux alone."""
+    if not Path("/proc/self/environ").exists():
+        return None
+    return subprocess.Popen(
+        [sys.executable, "-I", guardian_program.__file__, mark, *map(str, sessions)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # what stops this process's group does not stop it
+    )
 
 
 def _start() -> None:

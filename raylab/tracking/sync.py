@@ -22,6 +22,9 @@ from raylab.tracking.client import Client
 from raylab.tracking.payload import Child, budget, metrics, run_child, supervised_children
 from raylab.tracking.sync_state import SyncState, committed_ms
 
+INTERRUPTED = "interrupted"
+"""Why a run ended that a signal stopped: its status is KILLED."""
+
 
 class MlflowSync:
     """Sends studies to an MLflow server or database, and waits for it.
@@ -88,8 +91,8 @@ class MlflowSync:
                     # A file of one run that is damaged, or being written, must not hold back the others.
                     problem = error
         statuses = {state.get("status") for state in states}
-        status = "FAILED" if "FAILED" in statuses else "FINISHED" if statuses == {"FINISHED"} else "RUNNING"
-        self._set_status(sync_state, sync_state.state, status)
+        ended = next((one for one in ("FAILED", "KILLED") if one in statuses), "RUNNING")
+        self._set_status(sync_state, sync_state.state, "FINISHED" if statuses == {"FINISHED"} else ended)
         if report:
             self._send_report(sync_state, name)
         if problem:
@@ -137,7 +140,9 @@ class MlflowSync:
         finally:
             sync_state.write()
         finished = all(f"{t}/train" in state["sent"] for t in range(len(child.rounds)))
-        status = "FINISHED" if finished else "FAILED" if failure else "RUNNING"
+        status = "FINISHED" if finished else "RUNNING"
+        if failure and not finished:
+            status = "KILLED" if failure == INTERRUPTED else "FAILED"
         # When it was done, not when that was sent.
         end = committed_ms(child.rounds[-1], "train") if finished else None
         self._set_status(sync_state, state, status, None if finished else failure, end)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from raylab.backends.resource_pool import ResourcePool, inside, service
-from raylab.study.events import CollectedProgress, ProgressCollector
+from raylab.study.collector import CollectedProgress, ProgressCollector
 
 
 async def begun(call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

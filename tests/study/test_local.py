@@ -79,12 +79,6 @@ def test_killed_in_a_training_and_started_again_gives_what_was_never_killed(tmp_
     assert records(store_of(killed)) == records(store_of(undisturbed))
 
 
-@pytest.mark.fault
-def test_an_interrupt_ends_in_one_line(tmp_path: Path) -> None:
-    ended = run_program(short_study(tmp_path), tmp_path, str(int(signal.SIGINT)))
-    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
-
-
 def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(finished: Finished, tmp_path: Path) -> None:
     shutil.copytree(finished.config.run.storage, tmp_path / "copy")
     config = finished.at(tmp_path / "copy")
