@@ -26,8 +26,8 @@ CASES = [
     for backend in ("local", "ray")
     for number, phase, grace in (
         (signal.SIGINT, "all strategies N16 seed 0        round 0  train", 60),
-        (signal.SIGTERM, "round 0  score", 0),
-        (signal.SIGTERM, "round 1  train", 60),
+        (signal.SIGTERM, "round 0  score", 60),
+        (signal.SIGTERM, "round 1  train", 0),
     )
 ]
 
