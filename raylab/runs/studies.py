@@ -131,6 +131,20 @@ def check_same_study(store: Folder, study: ResolvedStudy) -> None:
             )
 
 
+def left_out(store: Folder, study: ResolvedStudy) -> list[str]:
+    """Strategies that a study had and has no more, in the order it had them: their runs stay, out of its report.
+
+    Args:
+        store: of the results.
+        study: that is to go on; see `check_same_study`.
+    """
+    if not store.exists(study_path(study.name)):
+        return []
+    now = {run.identity for run in study.runs}
+    then = stored_study(store, study.name).runs
+    return list(dict.fromkeys(run.strategy for run in then if run.identity not in now))
+
+
 def stored_study(store: Folder, name: str) -> ResolvedStudy:
     """A study that was begun, as it was resolved then.
 

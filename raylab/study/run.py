@@ -11,7 +11,7 @@ from raylab.errors import ConfigError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, resolve_study
 from raylab.runs.inputs import read_inputs
-from raylab.runs.studies import check_same_study
+from raylab.runs.studies import check_same_study, left_out
 from raylab.runs.surveys import survey_of
 from raylab.study.base import Watcher
 from raylab.study.checks import check_study
@@ -64,6 +64,11 @@ def resolve_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] =
     ]
     for study in studies:
         check_same_study(store, study)
+        if gone := left_out(store, study):
+            say(
+                f"{study.name}: runs of {', '.join(gone)} are not among those that are asked for now; what they have "
+                "committed stays, and is in the report again once they are named again"
+            )
     return studies
 
 
@@ -87,8 +92,10 @@ def _pretraining_data(config: StudyConfig) -> list[DataConfig]:
 def run_resolved(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:
     """`run_studies` of what `resolve_studies` gave."""
     first = studies[0].config.run
-    store = Folder(first.storage).claim()
-    uploader = MlflowUploader(tracking_for(first.tracking, store), experiment_for(first.experiment), say)
+    store = Folder(first.storage)
+    tracking = tracking_for(first.tracking, store)  # which refuses some roots, before anything is written there
+    uploader = MlflowUploader(tracking, experiment_for(first.experiment), say)
+    store.claim()
     watcher = Watcher(studies, store, uploader, say)
     if first.compute.backend == "local":
         from raylab.study.local import run_tasks

@@ -103,3 +103,14 @@ def test_launch_writes_the_report_and_says_where_everything_lies(
     assert str(page) in out
     assert "mlflow ui" in out
     assert "fully supervised" in out
+
+
+def test_strategies_that_are_left_out_are_told_and_stay(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.config.run.storage, tmp_path / "copy")
+    config = finished.at(tmp_path / "copy").model_copy(update={"strategies": ("random",)})
+    lines: list[str] = []
+    run_study(config, say=lines.append)
+    assert sum(line.startswith("tiny: runs of entropy+spatial, entropy+feature are not among") for line in lines) == 1
+    lines.clear()
+    run_study(finished.at(tmp_path / "copy"), say=lines.append)
+    assert not any("are not among" in line or "train" in line for line in lines)
