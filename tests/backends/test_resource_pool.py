@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -78,11 +78,15 @@ def test_services_serve_until_the_block_ends_however_it_ends(ray_session: Any) -
         assert [(event.stage, event.done) for event in events] == [("train", 10), ("committed", 1)]
         assert ray_session.get(collector.fetch.remote()) == []
         raise ZeroDivisionError
+
+    def ask_for_long(call: Callable[[], Any]) -> None:
+        for _ in range(600):  # an actor is not killed at once
+            ray_session.get(call())
+            time.sleep(0.05)
+
     for call in (lambda: pool.leave.remote("a"), collector.fetch.remote):
         with pytest.raises(ray_session.exceptions.RayActorError):
-            for _ in range(600):  # an actor is not killed at once
-                ray_session.get(call())
-                time.sleep(0.05)
+            ask_for_long(call)
 
 
 def test_a_services_process_imports_nothing_heavy() -> None:
