@@ -232,6 +232,19 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 @contextmanager
+def handler_kept(number: signal.Signals) -> Iterator[None]:
+    """Undo what a block does to the handler of a signal, as Ray does; only a main thread has handlers to keep."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
 def exit_cleanly() -> Iterator[None]:
     """Turn a `RaylabError` into its message on the standard error and its exit status, and a warning into a line."""
     seen: set[str] = set()

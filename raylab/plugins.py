@@ -21,7 +21,6 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from raylab.errors import ConfigError, RaylabError, nearest
-from raylab.row_digest import read_source, row_digest
+from raylab.row_digest import installed_folders, read_source, row_digest
 
 GROUP = "raylab.plugins"
 """Group of the entry points."""
@@ -244,7 +243,7 @@ def _load(plugin: str) -> str:
         raise ConfigError(
             f"plugins: {plugin}: another module {top!r}, of {found}, comes before it; give yours a name of its own"
         )
-    return name if found is None or _is_installed(found) else os.path.join(found, name)
+    return name if found is None or found in installed_folders() else os.path.join(found, name)
 
 
 def _search(folder: str) -> None:
@@ -294,11 +293,6 @@ def _folder_of(module: ModuleType) -> str | None:
 def _holds(folder: str, top: str) -> bool:
     importlib.invalidate_caches()  # the folder may have been looked into before the module was written
     return importlib.machinery.PathFinder.find_spec(top, [os.path.abspath(folder)]) is not None
-
-
-def _is_installed(folder: str) -> bool:
-    paths = sysconfig.get_paths()
-    return folder in {os.path.abspath(paths[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 def _package(entry: importlib.metadata.EntryPoint) -> str:

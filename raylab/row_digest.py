@@ -183,7 +183,11 @@ def _instructions(code: CodeType) -> str:
     return repr((code.co_code.hex(), code.co_names, code.co_varnames, constants))
 
 
-def _is_installed(file: str) -> bool:
+def installed_folders() -> set[str]:
+    """Where Python keeps its own modules and installed packages, absolute."""
     paths = sysconfig.get_paths()
-    roots = {os.path.abspath(paths[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(os.path.abspath(file).startswith(root + os.sep) for root in roots)
+    return {os.path.abspath(paths[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+def _is_installed(file: str) -> bool:
+    return any(os.path.abspath(file).startswith(folder + os.sep) for folder in installed_folders())

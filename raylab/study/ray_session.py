@@ -21,7 +21,7 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir  # Ray has no public way to ask
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; `ray health-check` asks so
 
-from raylab.errors import ClusterError
+from raylab.errors import ClusterError, handler_kept
 from raylab.study import guardian as guardian_program
 
 _MARK = "RAYLAB_DRIVER"
@@ -56,7 +56,7 @@ def ray_session() -> Iterator[None]:
     before = _own_sessions()
     guardian: subprocess.Popen[bytes] | None = None
     try:
-        with _sigterm_kept():
+        with handler_kept(signal.SIGTERM):  # Ray would abort the process
             if started_here:
                 with _marked() as mark:
                     _start()
@@ -70,19 +70,6 @@ def ray_session() -> Iterator[None]:
             _remove(_own_sessions() - before)
         if guardian is not None:
             guardian.communicate(guardian_program.DONE)
-
-
-@contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Undo that Ray takes SIGTERM in a driver, where it would abort the process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import torch.distributed as dist
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from raylab.errors import DamagedError, TrainingError, known_cause
+from raylab.errors import DamagedError, TrainingError, handler_kept, known_cause
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress
@@ -58,7 +56,8 @@ def fit(
         return fit_in_process(job, store, folder, model_path, device, progress)
     for attempt in range(_RETRIES + 1):
         try:
-            with _interrupts_kept():
+            # Ray Train leaves a handler of its own in a main thread, and with it the controller.
+            with handler_kept(signal.SIGINT):
                 result: Any = _trainer(job, store, folder, model_path, use_gpu, progress).fit()
             return result.return_value
         except TrainingFailedError as error:
@@ -92,19 +91,6 @@ def _trainer(
         ),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
     )
-
-
-@contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """Undo what Ray Train does to SIGINT in a main thread: a handler of its own, and with it the controller, stays."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _worker(settings: dict[str, Any]) -> dict[str, Any]:
