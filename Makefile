@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: demo test test-all faults test-browser lint format docs clean
+.PHONY: demo test test-all test-cluster faults test-browser lint format docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/raylab demo --storage $(STORAGE)
@@ -22,6 +22,10 @@ test-all: $(VENV)/ready
 # Every fault that docs/reliability.md names, on real processes and files; its table is written from what is seen.
 faults: $(VENV)/ready
 	RAYLAB_FLIPS=100 $(BIN)/python -m pytest -m fault -p tests.faults.table
+
+# Heads and workers of Ray on this machine, each with an address and a folder of its own.
+test-cluster: $(VENV)/ready
+	$(BIN)/python -m pytest -m cluster
 
 test-browser: $(VENV)/ready
 	$(BIN)/python -m pytest tests/browser

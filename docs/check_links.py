@@ -1,4 +1,4 @@
-"""Checks the links of what is read outside the site: README, CONTRIBUTING, CHANGELOG, and docstrings of experiments.
+"""Checks the links of what is read outside the site: pages of the root and of cluster/, docstrings of experiments.
 
 A link into the repository must name a file that is there and, after a #, a heading of it; a link to another host is
 checked for its form alone, so that no network is needed. The pages of docs/ are checked by `mkdocs build --strict`.
@@ -33,8 +33,8 @@ def main(root: Path) -> int:
 
 
 def texts(root: Path) -> Iterator[tuple[Path, str]]:
-    """What is checked: Markdown files of the root, and the docstrings of the scripts."""
-    for file in sorted(root.glob("*.md")):
+    """What is checked: Markdown files of the root and of cluster/, and the docstrings of the scripts."""
+    for file in sorted([*root.glob("*.md"), *root.glob("cluster/*.md")]):
         yield file, file.read_text(encoding="utf-8")
     for file in sorted((root / "experiments").glob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))

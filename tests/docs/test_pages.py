@@ -12,10 +12,10 @@ from tests.test_layout import LAYERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "cluster/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-PATH = re.compile(r"`((?:raylab|tests|docs|experiments|benchmarks)/[\w./-]*)`")
+PATH = re.compile(r"`((?:raylab|tests|docs|experiments|benchmarks|cluster)/[\w./-]*)`")
 
 
 def defined(file: Path) -> set[str]:
@@ -34,7 +34,7 @@ def defined(file: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_are_there(page: Path) -> None:
     missing = [path for path in PATH.findall(page.read_text(encoding="utf-8")) if not (ROOT / path).exists()]
     assert not missing
