@@ -15,6 +15,7 @@ LAYERS = (
     "errors",
     "yaml_text",
     "progress",
+    "guardian",
     "row_digest",
     "plugins",
     "disk",

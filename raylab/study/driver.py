@@ -20,6 +20,7 @@ from raylab.backends.ray import RayBackend
 from raylab.backends.resource_pool import ResourcePool, service
 from raylab.errors import known_cause
 from raylab.files import Folder
+from raylab.guardian import guardian
 from raylab.plugins import load
 from raylab.runs.studies import study_folder
 from raylab.study.base import Watcher
@@ -97,7 +98,7 @@ class _Driver:
     def _tune(self, tasks: Sequence[str], following: _Following) -> None:
         store = self.watcher.store
         folder = study_folder(self.watcher.studies[0].name)
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(dir=guardian().folder) as scratch:
             # Trials keep nothing with Tune: a run goes on from what it committed to the store.
             tuner = tune.Tuner(
                 tune.with_resources(self.trial, tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}])),

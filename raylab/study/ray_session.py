@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -22,9 +18,8 @@ from ray._common.utils import get_default_ray_temp_dir  # Ray has no public way 
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; `ray health-check` asks so
 
 from raylab.errors import ClusterError, handler_kept
-from raylab.study import guardian as guardian_program
+from raylab.guardian import MARK, guardian, remove_sessions, sessions_of
 
-_MARK = "RAYLAB_DRIVER"
 VARIABLE = "RAY_ADDRESS"
 REACH, ANSWER = 5.0, 30.0
 """Seconds within which a port must take a connection, and what listens there must answer as Ray does."""
@@ -37,7 +32,8 @@ _ALONE = f"unset {VARIABLE} to let raylab start Ray on this machine"
 def ray_session() -> Iterator[None]:
     """Ray for the length of a block, unless this process has it already.
 
-    Ray that was started here ends with the block, and the folder in which it kept its sockets and logs is removed.
+    Ray that was started here ends with the block, and its folders of sockets, logs and temporary files go, also where
+    this process is killed.
 
     Raises:
         ClusterError: Ray does not start, or none answers where RAY_ADDRESS says.
@@ -53,48 +49,40 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
     address = os.environ.get(VARIABLE, "")
     started_here = address in ("", "local")
-    before = _own_sessions()
-    guardian: subprocess.Popen[bytes] | None = None
+    folder = Path(get_default_ray_temp_dir())
+    before = sessions_of(folder, os.getpid())
     try:
         with handler_kept(signal.SIGTERM):  # Ray would abort the process
             if started_here:
-                with _marked() as mark:
-                    _start()
-                guardian = _guard(mark, _own_sessions() - before)
+                # Before Ray is there: a process that is killed while Ray starts is cleaned up after, too.
+                guardian().guard_sessions(folder, before)
+                with _inherited({MARK: guardian().mark, "TMPDIR": str(guardian().folder)}):
+                    _start(folder)
             else:
                 _join(address)
         yield
     finally:
         ray.shutdown()
         if started_here:
-            _remove(_own_sessions() - before)
-        if guardian is not None:
-            guardian.communicate(guardian_program.DONE)
+            remove_sessions(sessions_of(folder, os.getpid()) - before)
 
 
 @contextmanager
-def _marked() -> Iterator[str]:
-    """Have the environment of all that is started in the block tell by whom."""
-    os.environ[_MARK] = value = f"{os.getpid()}-{time.monotonic_ns()}"
+def _inherited(variables: dict[str, str]) -> Iterator[None]:
+    """Have some variables in the environment of all that is started in the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        yield f"{_MARK}={value}"
+        yield
     finally:
-        del os.environ[_MARK]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _guard(mark: str, sessions: set[Path]) -> subprocess.Popen[bytes] | None:
-    """Start what cleans up if this process is killed; it looks into /proc, so on Linux alone."""
-    if not Path("/proc/self/environ").exists():
-        return None
-    return subprocess.Popen(
-        [sys.executable, "-I", guardian_program.__file__, mark, *map(str, sessions)],
-        stdin=subprocess.PIPE,
-        start_new_session=True,  # what stops this process's group does not stop it
-    )
-
-
-def _start() -> None:
-    folder = Path(get_default_ray_temp_dir())
+def _start(folder: Path) -> None:
     example = folder / f"session_{datetime.now():%Y-%m-%d_%H-%M-%S_%f}_{os.getpid()}" / "sockets" / "plasma_store"
     if (excess := len(os.fsencode(example)) - _LONGEST_SOCKET) > 0:
         raise ClusterError(
@@ -102,7 +90,7 @@ def _start() -> None:
             "system; set RAY_TMPDIR to a shorter folder, such as /tmp"
         )
     try:
-        _init(address="local", include_dashboard=False)
+        _init(address="local", include_dashboard=False, _temp_dir=str(folder.absolute()))
     except Exception as error:  # Ray raises OSError, RuntimeError and plain Exception
         raise ClusterError(
             f"Ray cannot start: {_first_line(error)}; its files go to {folder} (RAY_TMPDIR chooses another folder); "
@@ -169,18 +157,3 @@ def _way_out(address: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
-
-
-def _own_sessions() -> set[Path]:
-    """Folders of the Ray sessions that this process began; each is named by the process that began it."""
-    return set(Path(get_default_ray_temp_dir()).glob(f"session_*_{os.getpid()}"))
-
-
-def _remove(sessions: set[Path]) -> None:
-    """Remove what Ray kept of some sessions, and its link to the latest one if that is among them."""
-    for session in sessions:
-        shutil.rmtree(session, ignore_errors=True)
-        with suppress(OSError):
-            latest = session.parent / "session_latest"
-            if os.readlink(latest) == str(session):
-                latest.unlink()

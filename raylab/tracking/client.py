@@ -8,11 +8,13 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from raylab.errors import TrackingError
 from raylab.files import Folder
+from raylab.guardian import guardian
 from raylab.tracking.address import hidden, sqlite_path, tracking_uri, upgrade_command
 from raylab.tracking.payload import common_tags
 
@@ -56,6 +58,8 @@ class Client:
         # since two threads that import what needs each other can meet a module half imported.
         import mlflow.tracking  # noqa: F401
 
+        for name in ("mlflow.store.db.utils", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         if sqlite_path(self.uri):
             self._open_database()
 
@@ -70,6 +74,8 @@ class Client:
         database.parent.mkdir(parents=True, exist_ok=True)
         # Several processes that touch a new SQLite database at once break it.
         with Folder(str(database.parent)).lock(database.name):
+            if not database.exists() or not database.stat().st_size:
+                Folder(str(database.parent)).write_bytes(database.name, _empty_database())
             _probe(database)
             self._open()
 
@@ -140,7 +146,7 @@ class Client:
 
     def log_files(self, run_id: str, files: Mapping[str, bytes], where: str | None = None) -> None:
         """Attach files to a run, in the folder `where`, in place of those of the same names."""
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=guardian().folder) as folder:
             for name, data in files.items():
                 path = Path(folder) / name
                 path.write_bytes(data)
@@ -181,8 +187,6 @@ class Client:
     def _open(self) -> None:
         from mlflow.tracking import MlflowClient
 
-        for name in ("mlflow.store.db.utils", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
         self._client = self._client or MlflowClient(tracking_uri=self.uri)
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
@@ -216,6 +220,19 @@ def _schema_problem(message: str, uri: str) -> str:
     if any(Path(folder, "versions").glob(f"{found[1]}_*.py")):
         return f"is of an older MLflow; copy the file, then bring it up to this one with: {upgrade_command(uri)}"
     return f"is of a newer MLflow than {mlflow.__version__}, which is installed; install that one"
+
+
+def _empty_database() -> bytes:
+    """What MLflow makes of a new SQLite file, made in memory, so that it is written whole.
+
+    Of a file that MLflow was making itself when it was killed, no MLflow makes anything any more.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore("sqlite:///:memory:", "mlruns")
+    with closing(store.engine.raw_connection()) as connection:
+        memory: Any = connection.driver_connection
+        return bytes(memory.serialize())
 
 
 def _probe(database: Path) -> None:

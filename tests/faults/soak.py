@@ -1,8 +1,10 @@
-"""Kills a study at random times for as long as it is told, and looks after each end: `python -m tests.faults.soak`.
+"""Kills studies at random times for as long as it is told, and looks after each end: `python -m tests.faults.soak`.
 
-Each study runs in a process of its own; that is killed (SIGKILL, or SIGTERM) after a random time and started again,
-until it ends by itself. Then its picks and its results must be those of a study that nothing happened to, no process
-and no file half written may be left, and the temporary folder may not have grown. The next study begins.
+Each study has two strategies and runs in a process of its own. That is killed (SIGKILL), asked to stop (SIGTERM,
+SIGINT), or on Ray loses one of its processes (SIGKILL of a trial, a worker, a scorer, a selector, a service), after a
+random time; a study that ends then is started again until it ends by itself, done. Its picks and results must be those
+of a study that nothing happened to; no process and no file half written may be left, and the folder for temporary files
+must hold what it held after the undisturbed study. Then the next one begins.
 """
 
 from __future__ import annotations
@@ -16,115 +18,208 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
 from raylab.disk import PARTIAL
-from raylab.errors import StoreError
-from tests.faults.short_run import result
+from raylab.errors import RaylabError
+from raylab.files import Folder
+from raylab.runs import RunStore, stored_study
+from raylab.runs.verify import verify_study
+from tests.configs import tiny_run
+from tests.faults import table
 
-PROGRAM = """
+ROOT = Path(__file__).parents[2]
+STRATEGIES = ("random", "entropy+spatial")
+_PROGRAM = """
 import sys
-from pathlib import Path
-from tests.faults.short_run import go_on
-go_on(Path(sys.argv[1]), Path(sys.argv[2]))
+from raylab.errors import exit_cleanly, without_teardown
+with without_teardown(), exit_cleanly():
+    from raylab.study import run_study
+    from tests.faults.soak import study_of
+    run_study(study_of(sys.argv[1], sys.argv[2]))
 """
-_RAY = """
-import sys
-from raylab.config import StudyConfig
-from raylab.study import run_study
-from tests.faults.short_run import config_of
-from pathlib import Path
-run_study(StudyConfig(name="short", run=config_of(Path(sys.argv[1])), strategies=("entropy+spatial",)))
-"""
+_MARK = "RAYLAB_SOAK"
+_BELOW = (
+    "ImplicitFunc", "TrainController", "RayTrainWorker", "_Scorer", "MapWorker", "SelectorActor", "ResourcePool",
+    "ProgressCollector",
+)  # fmt: skip
+"""What Ray calls the processes of a study: a trial, those of a stage, the services."""
+_ENDS = {signal.SIGTERM: (143,), signal.SIGINT: (130,), signal.SIGKILL: (-9,)}
+NOT_OURS = ("torchinductor_", "ray")
+"""What stays in a folder for temporary files: torch makes an empty folder for its compiler when it is imported, one for
+all processes of a user; Ray one for its sessions, where other studies may be."""
 
 
-def session_of(group: int) -> list[int]:
-    """Processes that are left of the session that a process began."""
+def study_of(storage: str, backend: str) -> StudyConfig:
+    """Two strategies with round 0 in common and one round after it; on Ray with a training worker."""
+    compute = ComputeConfig(backend="ray", workers=1, grace=5) if backend == "ray" else ComputeConfig(backend="local")
+    config = tiny_run(storage, budget=BudgetConfig(initial=12, rounds=(12,)), compute=compute)
+    return StudyConfig(name="soak", run=config, strategies=STRATEGIES)
+
+
+def result(storage: Path) -> list[Any]:
+    """What a finished study says; every file that it committed is compared with its hash before.
+
+    Raises:
+        RaylabError: a file is damaged, or missing.
+    """
+    store = Folder(str(storage))
+    if damages := verify_study(store, "soak").damages:
+        raise RaylabError(str(damages))
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == group and fields[0] != "Z":
-                found.append(int(entry.name))
+    for run in (RunStore(store, run) for run in stored_study(store, "soak").runs):
+        trained = [run.round(t).record("train") or {} for t in range(2)]
+        found.append([run.ledger(2).to_pylist(), *((one["losses"], one["confusion"]) for one in trained)])
     return found
-
-
-def wait_for_none(group: int, seconds: float) -> list[int]:
-    """What is left of a session after at most some seconds."""
-    deadline = time.monotonic() + seconds
-    while (left := session_of(group)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
 
 
 class Soak:
     """Studies one after another, killed at random.
 
     Args:
-        folder: for their storage roots.
-        program: that runs one.
+        folder: for their storage roots; its path must be short where Ray keeps its sockets below it.
+        backend: of the studies, `local` or `ray`.
         seed: of the times.
+
+    Attributes:
+        done: how often what was done.
+        wrong: what should not have been, a line each.
+        studies: that came to their end.
     """
 
-    def __init__(self, folder: Path, program: str, seed: int) -> None:
-        self.folder, self.program = folder, program
-        self.rng = random.Random(seed)
-        self.kills = self.studies = self.orphans = self.unequal = self.partials = self.grown = 0
+    def __init__(self, folder: Path, backend: str, seed: int) -> None:
+        self.folder, self.backend = folder, backend
+        self.random = random.Random(seed)
+        self.done = Counter[str]()
+        self.wrong: list[str] = []
+        self.studies = 0
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
-        self.usual, start = 3600.0, time.monotonic()
-        self._ended_early(folder / "undisturbed", start)
+        start = time.monotonic()
+        self._attempt(folder / "undisturbed", disturbed=False)
         self.usual = time.monotonic() - start
-        self.usual_temporary = len(os.listdir(self.temporary))
         self.expected = result(folder / "undisturbed")
 
-    def study(self, until: float) -> None:
-        """One study, killed until it ends by itself or the time is over."""
-        root = self.folder / f"root-{self.studies}"
-        while self._ended_early(root, until):
-            self.kills += 1
-        self.studies += 1
-        try:
-            self.unequal += result(root) != self.expected
-        except (StoreError, AssertionError):
-            self.unequal += 1
-        self.partials += len(list(root.rglob(f"{PARTIAL}*")))
-        shutil.rmtree(root)
-        self.grown = len(os.listdir(self.temporary)) - self.usual_temporary
+    def run(self, seconds: float, say: Callable[[str], None] = lambda line: None) -> None:
+        """Study after study until the time is over; a last one is then left to end.
 
-    def _ended_early(self, root: Path, until: float) -> bool:
-        command = [sys.executable, "-c", self.program, str(root), str(self.folder / "begun")]
-        process = subprocess.Popen(
-            command,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "TMPDIR": str(self.temporary)},
-        )
+        Args:
+            seconds: how long.
+            say: takes a line after each attempt.
+        """
+        start = time.monotonic()
+        while (passed := time.monotonic() - start) < seconds:
+            root = self.folder / f"root-{self.studies}"
+            ended = False
+            while not ended:
+                told = len(self.wrong)
+                ended = self._attempt(root, disturbed=passed < seconds)
+                if ended:
+                    self.studies += 1
+                    self._compare(root)
+                    shutil.rmtree(root)
+                passed = time.monotonic() - start
+                left = max(0.0, seconds - passed) / 60
+                say("\n".join([*self.wrong[told:], f"[{passed / 60:5.1f} min, {left:.0f} to go] {self.line()}"]))
+
+    def _compare(self, root: Path) -> None:
         try:
-            process.wait(None if time.monotonic() > until else self.rng.uniform(0.2, 1.1) * self.usual)
-            killed = False
-        except subprocess.TimeoutExpired:
-            process.send_signal(self.rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
-            process.wait()
-            killed = True
-        self.orphans += len(wait_for_none(process.pid, 10))
-        if not killed and process.returncode:
-            raise SystemExit(f"the study ended with {process.returncode} without a kill; its root: {root}")
-        return killed
+            if result(root) != self.expected:
+                self.wrong.append(f"study {self.studies}: other results than undisturbed")
+        except RaylabError as error:
+            self.wrong.append(f"study {self.studies}: {error}")
+        self.wrong += [f"study {self.studies}: {path} is half written" for path in root.rglob(f"{PARTIAL}*")]
+
+    def _attempt(self, root: Path, disturbed: bool) -> bool:
+        """Begin a study or go on with it, and whether it came to its end."""
+        log = self.folder / "log"
+        with log.open("w", encoding="utf-8") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(root), self.backend],
+                start_new_session=True,
+                stdout=out,
+                stderr=out,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "RAY_TMPDIR": str(self.temporary),
+                    "TMPDIR": str(self.temporary),
+                    _MARK: str(self.folder),
+                },
+            )
+        what = self._disturb(process) if disturbed else None
+        status = process.wait()
+        if what is not None:
+            self.done[what] += 1
+        self._look_at_end(what, status, log.read_text(encoding="utf-8"))
+        return status == 0
+
+    def _disturb(self, process: subprocess.Popen[bytes]) -> str | None:
+        """Do something to a study after a random time; what it was, None where the study ended before."""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(self.random.uniform(0.03, 0.6) * self.usual)
+            return None
+        below = sorted(self._below()) if self.random.random() < 0.5 else []
+        if below:
+            name = self.random.choice(sorted({name for name, _ in below}))
+            with suppress(ProcessLookupError):
+                os.kill(self.random.choice([pid for of, pid in below if of == name]), signal.SIGKILL)
+            return f"SIGKILL of {name}"
+        number = self.random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        process.send_signal(number)
+        return f"{number.name} of the driver"
+
+    def _look_at_end(self, what: str | None, status: int, log: str) -> None:
+        """Take note of all that is not as it should be after a study's end."""
+        asked = next((statuses for number, statuses in _ENDS.items() if what == f"{number.name} of the driver"), ())
+        expected = (0, *asked) if what is None or asked else (0, 1)
+        if status not in expected or "Traceback" in log or (status == 1 and not log.strip()):
+            self.wrong.append(f"status {status} after {what}: {log[-2000:]}")
+            if what is None:
+                raise SystemExit(self.wrong[-1])
+        deadline = time.monotonic() + 10
+        while (left := dict(self._processes())) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.wrong += [f"process left after {what}: {command}" for command in left.values()]
+        found = [path.relative_to(self.temporary) for path in self.temporary.rglob("*")]
+        ours = [path for path in found if len(path.parts) > 1 or not path.name.startswith(NOT_OURS)]
+        self.wrong += [f"left in the temporary folder after {what}: {path}" for path in ours]
+        for path in self.temporary.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()  # each is told once
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        """Ids and command lines of the processes of a study."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"{_MARK}={self.folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name), (entry / "cmdline").read_text().replace("\0", " ").strip()
+
+    def _below(self) -> Iterator[tuple[str, int]]:
+        """Names and ids of the processes that Ray runs for a study."""
+        for pid, command in self._processes():
+            title = command.removeprefix("ray::")
+            if title != command and (name := next((name for name in _BELOW if title.startswith(name)), "")):
+                yield name, pid
+
+    def row(self, seconds: float) -> table.Row:
+        """For the table of docs/reliability.md."""
+        return table.Row(
+            f"a soak of studies of two strategies ({self.backend}): disturbed at random times",
+            "by itself or started again to the same end; a line, the right status, nothing left",
+            {"minutes": round(seconds / 60), "studies": self.studies, **dict(sorted(self.done.items()))},
+            {"things wrong": len(self.wrong)},
+            holds=not self.wrong,
+        )
 
     def line(self) -> str:
-        return (
-            f"{self.kills} kills, {self.studies} studies, {self.unequal} of them unequal, {self.orphans} processes, "
-            f"{self.partials} files half written, {self.grown} temporary files left"
-        )
-
-    def holds(self) -> bool:
-        return not (self.unequal or self.orphans or self.partials or self.grown)
+        """What was done and seen so far."""
+        return f"{self.done.total()} disturbances, {self.studies} studies, {len(self.wrong)} things wrong"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,14 +227,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ray", action="store_true", help="studies on Ray instead of in one process")
+    parser.add_argument("--record", action="store_true", help="leave a row for docs/reliability.md")
     options = parser.parse_args(arguments)
-    until = time.monotonic() + 60 * options.minutes
-    with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(Path(folder), _RAY if options.ray else PROGRAM, options.seed)
-        while time.monotonic() < until:
-            soak.study(until)
-            print(soak.line(), flush=True)
-    return 0 if soak.holds() else 1
+    seconds = 60 * options.minutes
+    with tempfile.TemporaryDirectory(prefix="s") as folder:
+        soak = Soak(Path(folder), "ray" if options.ray else "local", options.seed)
+        print(f"undisturbed, a study takes {soak.usual:.0f} s", flush=True)
+        soak.run(seconds, lambda line: print(line, flush=True))
+    for what, count in sorted(soak.done.items()):
+        print(f"{count:5} {what}")
+    if options.record:
+        table.write(table.read() | {f"tests/faults/soak.py::{soak.backend}": [asdict(soak.row(seconds))]})
+    return bool(soak.wrong)
 
 
 if __name__ == "__main__":

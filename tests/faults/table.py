@@ -63,18 +63,28 @@ class Plugin:
             self.rows[report.nodeid] = [asdict(row) for row in found]  # type: ignore[call-overload]
 
     def pytest_sessionfinish(self) -> None:
-        kept = json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.exists() else {}
+        kept = read()
         modules = {name.partition("::")[0] for name in self.there}
         kept = {
             name: rows for name, rows in kept.items() if name in self.there or name.partition("::")[0] not in modules
         }
-        rows = dict(sorted((kept | self.rows).items()))
-        ROWS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+        write(kept | self.rows)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Plugin(), "raylab fault table")
+
+
+def read() -> dict[str, list[dict[str, Any]]]:
+    """The rows that were left, by the test that left them."""
+    return json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.exists() else {}
+
+
+def write(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Put rows in the place of all that were left, and into the table."""
+    rows = dict(sorted(rows.items()))
+    ROWS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 def with_table(page: str, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> str:
