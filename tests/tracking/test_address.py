@@ -128,6 +128,22 @@ def test_a_question_mark_would_end_the_path_of_a_database(tmp_path: Path) -> Non
         tracking_uri("what?.db", source="MLFLOW_TRACKING_URI")
 
 
+def test_a_new_database_is_never_seen_half_made(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def probe(database: Path) -> None:
+        with closing(sqlite3.connect(database)) as connection:
+            seen.extend(connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall())
+
+    (tmp_path / "mlflow.db").touch()  # what was killed before it wrote anything
+    monkeypatch.setattr("raylab.tracking.client._probe", probe)
+    MlflowUploader(str(tmp_path / "mlflow.db"), "any")
+    with closing(sqlite3.connect(empty_database)) as connection:
+        assert seen == connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+
+
 def test_a_database_that_somebody_writes_to_is_not_refused(empty_database: Path, tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
     database.write_bytes(empty_database.read_bytes())
