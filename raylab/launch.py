@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from raylab.config import StudyConfig
@@ -89,12 +90,13 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
         return []
     if resume:
         _refuse_new(Folder(configs[0].run.storage, create=False), configs)
-    studies = resolve_studies(configs, say)
     failure: study.RunFailedError | None = None
-    try:
-        uploader = run_resolved(studies, say)
-    except study.RunFailedError as error:
-        failure, uploader = error, error.uploader
+    with _cluster(configs, say):
+        studies = resolve_studies(configs, say)
+        try:
+            uploader = run_resolved(studies, say)
+        except study.RunFailedError as error:
+            failure, uploader = error, error.uploader
     try:
         _report([one.config for one in studies], uploader, say)
     except RaylabError as error:
@@ -104,6 +106,24 @@ def launch(configs: Sequence[StudyConfig], plan: bool = False, resume: bool = Fa
     if failure:
         raise failure
     return [one.name for one in studies]
+
+
+@contextmanager
+def _cluster(configs: Sequence[StudyConfig], say: Say) -> Iterator[None]:
+    """The Ray that RAY_ADDRESS names, for the length of a block, once its nodes were looked at.
+
+    Raises:
+        ClusterError: no Ray answers there, or some of its nodes cannot run the studies.
+    """
+    if configs[0].run.compute.backend == "local" or os.environ.get("RAY_ADDRESS", "") in ("", "local"):
+        yield
+        return
+    from raylab.study.preflight import check_cluster
+    from raylab.study.ray_session import ray_session
+
+    with ray_session():
+        check_cluster(configs, say)
+        yield
 
 
 def _report(configs: Sequence[StudyConfig], uploader: Any, say: Say) -> None:

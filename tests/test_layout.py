@@ -42,6 +42,7 @@ LAYERS = (
     "report",
     "launch",
     "experiment",
+    "submit",
     "cli",
 )
 """From the ground up: a module imports from its own package and from those before it."""
@@ -56,7 +57,9 @@ RAY = (
     "backends.resource_pool",
     "study.collector",
     "study.driver",
+    "study.preflight",
     "study.ray_session",
+    "submit",
 )
 """Modules that import Ray."""
 MLFLOW = ("tracking.client", "cli")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from raylab.cli import about, inputs, results, studies, verify
+from raylab.cli import about, inputs, results, studies, submit, verify
 from raylab.config import DataConfig, RunConfig, StudyConfig
 from raylab.config.load import takes_presets
 from raylab.config.options import parse
@@ -22,12 +22,14 @@ class Command:
     Attributes:
         name: on the command line.
         action: called with its options; its docstring is the command's help.
-        options: a configuration whose fields are the options; None hands the words over as they are.
+        options: a configuration whose fields are the options; None where another program has them.
+        takes_words: hand the words over as they are, since not all are this command's.
     """
 
     name: str
     action: Callable[[Any], None]
     options: type[BaseModel] | None
+    takes_words: bool = False
 
     @property
     def summary(self) -> str:
@@ -52,7 +54,7 @@ class Command:
         Raises:
             RaylabError: an error that the user can fix.
         """
-        if self.options is None:
+        if self.options is None or self.takes_words:
             self.action(args)
         else:
             self.action(parse(self.options, args, f"raylab {self.name}", self.description))
@@ -65,6 +67,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("run", studies.run, RunConfig),
         Command("plan", studies.plan, StudyConfig),
         Command("experiment", studies.experiment, None),
+        Command("submit", submit.submit, submit.SubmitOptions, takes_words=True),
     ),
     "results": (
         Command("status", results.status, results.StudyOptions),

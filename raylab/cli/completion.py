@@ -51,6 +51,8 @@ def completion(shell: str) -> str:
 
 def command_line() -> argparse.ArgumentParser:
     """All commands and their options as one parser, which only describes them."""
+    import shtab
+
     from raylab.cli.commands import COMMANDS
     from raylab.experiment import Experiment, experiments
 
@@ -67,6 +69,8 @@ def command_line() -> argparse.ArgumentParser:
         _complete(parser, model)
         if command.options is None:
             parser.add_argument("name", choices=list(experiments()))
+        elif command.takes_words:
+            parser.add_argument("command").complete = shtab.FILE  # type: ignore[attr-defined]
     commands.add_parser("help", add_help=False).add_argument("command", choices=list(COMMANDS))
     return whole
 
@@ -83,7 +87,7 @@ def _complete(parser: argparse.ArgumentParser, model: Any) -> None:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif "--preset" in action.option_strings:
             action.choices = list(presets())
-        elif action.dest.endswith(("storage", "root", "output", "regions", "labelled")):
+        elif action.dest.endswith(("storage", "root", "output", "regions", "labelled", "working_dir", "runtime_env")):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         elif action.dest.endswith("data.name") or (action.dest == "name" and issubclass(model, DataConfig)):
             action.choices = list(DATASETS)

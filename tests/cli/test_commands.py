@@ -91,7 +91,7 @@ def test_help_lists_every_command_with_its_first_line(capsys):
     for name, command in COMMANDS.items():
         assert f"  {name:<12}{command.summary}\n" in text
     assert set(COMMANDS) == {
-        "demo", "run", "study", "plan", "experiment", "report", "status", "sync", "check", "pack", "datasets",
+        "demo", "run", "study", "plan", "experiment", "submit", "report", "status", "sync", "check", "pack", "datasets",
         "strategies", "select", "replay", "verify", "info",
     }  # fmt: skip
 
