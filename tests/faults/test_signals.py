@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,9 @@ import pytest
 
 from raylab.files import Folder
 from raylab.runs import RunStore, stored_study
+from tests.faults.processes import left_of, marked
 
 pytestmark = pytest.mark.fault
-ROOT = Path(__file__).parents[2]
 STRATEGIES = ("random", "entropy+spatial")
 CASES = [
     pytest.param(backend, number, phase, grace, marks=[] if backend == "local" else [pytest.mark.slow])
@@ -49,9 +46,8 @@ def command(storage: Path, backend: str, grace: float) -> list[str]:
 
 
 def start(storage: Path, backend: str, grace: float = 60) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "RAYLAB_TEST_SIGNALS": str(storage)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command(storage, backend, grace), stdout=pipe, stderr=pipe, text=True, env=env)
+    return subprocess.Popen(command(storage, backend, grace), stdout=pipe, stderr=pipe, text=True, env=marked(storage))
 
 
 def wait_for(process: subprocess.Popen[str], phase: str) -> None:
@@ -60,23 +56,6 @@ def wait_for(process: subprocess.Popen[str], phase: str) -> None:
         if phase in line:
             return
     raise AssertionError(f"{phase!r} was never said: {process.stderr.read() if process.stderr else ''}")
-
-
-def left_of(storage: Path) -> list[str]:
-    """Processes with the environment of a study, once they had ten seconds to end."""
-    deadline = time.monotonic() + 10
-    while (found := _processes(storage)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return found
-
-
-def _processes(storage: Path) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and f"RAYLAB_TEST_SIGNALS={storage}\0".encode() in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_text())
-    return found
 
 
 def outcome(storage: Path) -> dict[str, Any]:
