@@ -1,67 +1,58 @@
-"""SIGKILL of one of Ray's processes below a study: it is started again, and the study goes on to the same end."""
+"""SIGKILL of Ray's processes below a study: they are started again, and the study goes on to the same end."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from raylab.config import ComputeConfig, StudyConfig
-from raylab.study import run_study
-from tests.faults.test_kill import ancestors, run_of, short_run, start
+from tests.faults.conftest import UndisturbedStudy
+from tests.faults.processes import below, left_of
+from tests.faults.two_strategies import STEPS, begun, busy, outcome, said, start, statuses
 
-pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-
-def outcome(storage: Path) -> list[Any]:
-    _, store = run_of(storage)
-    trained = [store.round(t).record("train") or {} for t in range(2)]
-    return [store.ledger(2).to_pylist(), *((one["losses"], one["confusion"]) for one in trained)]
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """The same run in one process, where nothing happens to it."""
-    storage = tmp_path_factory.mktemp("undisturbed")
-    run = short_run(str(storage)).model_copy(update={"compute": ComputeConfig(backend="local")})
-    run_study(StudyConfig(name="kill", run=run, strategies=("entropy+spatial",)), say=lambda _: None)
-    return outcome(storage)
+TITLES = {
+    "training worker": "RayTrainWorker",
+    "scorer": "MapWorker(MapBatches(_Scorer",
+    "selector": "SelectorActor",
+    "process that drives a run": "ImplicitFunc",
+}
 
 
-def below(driver: int, name: str) -> list[int]:
-    """Processes of a title that a driver's Ray started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            if (entry / "cmdline").read_text().startswith(f"ray::{name}") and driver in ancestors(int(entry.name)):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def kill_one(storage: Path, name: str, workers: int) -> int:
-    """Start a run, kill the first process of a title, and wait for the run's exit status."""
-    process = start(storage, workers)
-    deadline = time.monotonic() + 400
-    while not (found := below(process.pid, name)):
-        assert process.poll() is None, f"no process {name} was seen"
-        assert time.monotonic() < deadline
+def kill_two(process: subprocess.Popen[str], title: str) -> int:
+    """Kill the first two processes of a title below a driver, each some time after it came; gives how many came."""
+    killed: set[int] = set()
+    while process.poll() is None and len(killed) < 2:
+        for pid in set(below(process.pid, title)) - killed:
+            time.sleep(random.uniform(0, 3))
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
         time.sleep(0.02)
-    time.sleep(0.3)
-    os.kill(found[0], signal.SIGKILL)
-    return process.wait(timeout=400)
+    return len(killed)
 
 
-def test_a_training_worker(expected: list[Any], tmp_path: Path, record_fault: Callable[..., None]) -> None:
-    assert kill_one(tmp_path, "RayTrainWorker", workers=1) == 0
-    assert outcome(tmp_path) == expected
-    fault = "SIGKILL of a training worker, with the driver alive"
-    record_fault(fault, "started again; the study goes on by itself to the same end", {"kills": 1}, {"same end": 1}, 1)
+@pytest.mark.parametrize("kind", TITLES)
+def test_killed(
+    kind: str, tmp_path: Path, undisturbed_study: UndisturbedStudy, record_fault: Callable[..., None]
+) -> None:
+    storage = tmp_path / "root"
+    while (kills := kill_two(process := start(storage, 1), TITLES[kind])) == 0 and busy(storage):
+        pass
+    assert process.wait() == 0, said(storage)
+    assert kills, said(storage)
+    assert "Traceback" not in said(storage)
+    assert outcome(storage) == undisturbed_study(1)
+    assert statuses(storage) == ["FINISHED"] * 3
+    assert left_of(storage) == []
+    fault = f"SIGKILL of a {kind}, with the driver alive"
+    promise = "started again; the study goes on by itself to the same end"
+    record_fault(fault, promise, {"kills": kills}, {"same end": 1}, begun(storage) - STEPS)
