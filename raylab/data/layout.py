@@ -23,8 +23,7 @@ class Entry(NamedTuple):
     """An image and its mask, found by their common name.
 
     Attributes:
-        name: path below the split's folder, without suffix and extension, with forward slashes, in Unicode's composed
-            form (some systems store the decomposed one).
+        name: path below the split's folder, without suffix and extension, with forward slashes, as `composed` gives it.
         image: path of the image below the root, None if there is no image of this name.
         mask: path of the mask below the root, None if there is no mask of this name.
         window: of a tile.
@@ -176,8 +175,12 @@ def _sorted(found: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC), in which names that look alike are equal."""
-    return unicodedata.normalize("NFC", name)
+    r"""A name in Unicode's composed form (NFC), in which names that look alike are equal.
+
+    Bytes that are no UTF-8 are told as `\xdf`: ledgers, packs and reports hold text.
+    """
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", text)
 
 
 def of_system(path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,34 @@ def region_table(
     return pa.Table.from_arrays(columns, schema=region_schema([*maps], None if features is None else features.shape[1]))
 
 
+def gathered(tables: Iterable[pa.Table], n_regions: int) -> pa.Table:
+    """One region table of its parts, each copied to its place and dropped before the next one is asked for.
+
+    What the parts hold would otherwise lie between the large arrays that computing the next one allocates and frees,
+    so that the process could give none of that memory back.
+
+    Args:
+        tables: in the order of region_id; at least one.
+        n_regions: rows of all of them together.
+    """
+    columns: dict[str, NDArray[Any]] = {}
+    done = 0
+
+    def place(table: pa.Table) -> int:
+        maps, features = _columns(table)
+        for name, values in {"region_id": table["region_id"].to_numpy(), **maps, "feature": features}.items():
+            if values is not None:
+                column = columns.setdefault(name, np.zeros((n_regions, *values.shape[1:]), values.dtype))
+                column[done : done + len(values)] = values
+        return done + len(table)
+
+    for table in tables:
+        done = place(table)
+        del table
+    features = columns.pop("feature", None)
+    return region_table(columns.pop("region_id"), columns, features)
+
+
 def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32] | None]:
     """The maps and features of a whole pool, in the order of region_id.
 
@@ -90,12 +118,16 @@ def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]]
     ids = table["region_id"].to_numpy()
     if len(ids) != n_regions or not np.array_equal(ids, np.arange(n_regions)):
         raise StoreError(f"region table: its {len(ids)} rows are not the pool's {n_regions} regions in their order")
+    return _columns(table)
+
+
+def _columns(table: pa.Table) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32] | None]:
     features = None
     if "feature" in table.column_names:
         column = table["feature"]
         # combine_chunks copies even a single chunk: some 200 MB on a pool of Cityscapes' size.
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        features = column.flatten().to_numpy(zero_copy_only=False).reshape(n_regions, -1)
+        features = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
     scalars = [name for name in table.column_names if name not in ("region_id", "feature", *GEOMETRY_COLUMNS)]
     return {name: table[name].to_numpy() for name in scalars}, features
 

@@ -22,7 +22,7 @@ from raylab.files import Folder
 from raylab.models import Segmenter, build_model
 from raylab.progress import Progress
 from raylab.regions import RegionGrid, Regions
-from raylab.regions.table import region_table
+from raylab.regions.table import gathered, region_table
 from raylab.scoring.pooling import label_means, region_means
 from raylab.scoring.reduce import reduce_features
 from raylab.scoring.uncertainty import MAPS, Committee
@@ -148,14 +148,16 @@ def score_in_process(
     Raises:
         StoreError: a model is missing, or not the one that was committed.
     """
-    dataset, tables, done = open_dataset(job.data), [], 0
-    with torch_settings(job.compute.threads):
-        predict = load_predictor(job, store, models, device)
-        for batch in pool_batches(job, dataset):
-            tables.append(predict(batch, [dataset.read_image("train", index) for index in batch]))
-            done += len(tables[-1])
-            progress("score", done, job.regions.n_regions)
-    return reduce_features(pa.concat_tables(tables).combine_chunks(), job.regions.n_regions, job.pca)
+    dataset = open_dataset(job.data)
+
+    def scored() -> Iterator[pa.Table]:
+        with torch_settings(job.compute.threads):
+            predict = load_predictor(job, store, models, device)
+            for batch in pool_batches(job, dataset):
+                yield predict(batch, [dataset.read_image("train", index) for index in batch])
+                progress("score", int(job.regions.offset[batch[-1] + 1]), job.regions.n_regions)
+
+    return reduce_features(gathered(scored(), job.regions.n_regions), job.regions.n_regions, job.pca)
 
 
 class Predictor:

@@ -179,10 +179,7 @@ class Client:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 return  # somebody is writing, which ends
             problem = _schema_problem(str(error), self.uri) or f"cannot be used ({cause_of(error)})"
-            raise TrackingError(
-                f"tracking: MLflow's database {self.uri} {problem}; or give another address, or leave `tracking` out "
-                "to use an SQLite file under the storage root"
-            ) from None
+            raise TrackingError(f"tracking: MLflow's database {self.uri} {problem}; or give another address") from None
 
     def _open(self) -> None:
         from mlflow.tracking import MlflowClient

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from raylab.regions import RegionGrid, Superpixels
 from raylab.regions.table import (
     LEDGER_SCHEMA,
     columns_of,
+    gathered,
     ledger_table,
     region_schema,
     region_table,
@@ -65,6 +68,23 @@ def test_columns_of_one_chunk_are_not_copied():
     table = region_table(ids, {"uncertainty": uncertainty}, features)
     flat = table["feature"].chunk(0).flatten().to_numpy()
     assert np.shares_memory(columns_of(table, 16)[1], flat)
+
+
+@pytest.mark.parametrize("d", [None, 3])
+def test_parts_are_gathered_and_dropped_one_by_one(d):
+    ids, uncertainty, features = rows(10, d)
+    kept = []
+
+    def parts():
+        for part in (slice(0, 4), slice(4, 5), slice(5, 10)):
+            assert all(one() is None for one in kept)
+            table = region_table(ids[part], {"u": uncertainty[part]}, None if d is None else features[part])
+            kept.append(weakref.ref(table))
+            yield table
+            del table
+
+    assert gathered(parts(), 10).equals(region_table(ids, {"u": uncertainty}, features))
+    assert len(kept) == 3
 
 
 @pytest.mark.parametrize("ids", [[0, 1, 1, 3], [1, 0, 2, 3], [0, 1, 2], [0, 1, 2, 3, 4], [1, 2, 3, 4]])
