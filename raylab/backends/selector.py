@@ -12,7 +12,7 @@ from raylab.progress import peak_memory
 from raylab.regions import Regions
 from raylab.regions.table import columns_of
 from raylab.runs import ResolvedRun, RunStore
-from raylab.selection import GreedySelector, Selection, array_namespace
+from raylab.selection import GreedySelector, LocalShards, Selection, array_namespace
 from raylab.selection.objective import selection_columns
 
 
@@ -29,7 +29,7 @@ class RunSelector:
         self.run_store = RunStore(store, run)
         self.seed = run.config.seed
         xp = array_namespace(run.config.compute.device != "cpu")
-        self.selector = GreedySelector(regions, run.acquisition, xp)
+        self.selector = GreedySelector(regions, run.acquisition, LocalShards(regions, run.acquisition, 1, xp))
         self.rounds = 0
 
     def select(self, round_index: int, table: pa.Table | None, k: int) -> tuple[Selection, dict[str, Any]]:

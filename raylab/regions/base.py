@@ -58,6 +58,10 @@ class Regions(ABC):
     def covered(self, image: int, region_id: ArrayLike) -> NDArray[np.bool_]:
         """(H, W) bool: which pixels of an image lie in these regions; regions of other images cover none of them."""
 
+    @abstractmethod
+    def part(self, first: int, stop: int) -> Regions:
+        """The regions of images first .. stop - 1 alone, numbered from 0; of superpixels only the geometry."""
+
     @property
     def n_images(self) -> int:
         """Number of images in the pool."""

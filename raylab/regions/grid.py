@@ -81,6 +81,10 @@ class RegionGrid(Regions):
         row, col = (np.arange(side, dtype=np.int32) // self.region_size for side in self.sizes[image])
         return np.asarray(row[:, None] * np.int32(self.cols[image]) + col[None, :], np.int32)
 
+    def part(self, first: int, stop: int) -> RegionGrid:
+        """The tiles of images first .. stop - 1 alone, numbered from 0."""
+        return RegionGrid(self.sizes[first:stop], self.region_size)
+
     def covered(self, image: int, region_id: ArrayLike) -> NDArray[np.bool_]:
         """(H, W) bool: which pixels of an image lie in these tiles."""
         ids = self.offset[image] + self.within(image, region_id)

@@ -138,6 +138,12 @@ class Superpixels(Regions):
             raise self.maps.damaged(image, "it does not fit the geometry")
         return labels
 
+    def part(self, first: int, stop: int) -> Superpixels:
+        """The superpixels of images first .. stop - 1 alone, numbered from 0, without label maps."""
+        rows, whole = slice(*self.offset[[first, stop]].tolist()), self.geometry
+        geometry = Geometry(whole.counts[first:stop], whole.centres[rows], whole.boxes[rows], whole.pixels[rows])
+        return Superpixels(self.sizes[first:stop], self.region_size, geometry)
+
     def covered(self, image: int, region_id: ArrayLike) -> NDArray[np.bool_]:
         """(H, W) bool: which pixels of an image lie in these regions.
 

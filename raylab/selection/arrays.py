@@ -100,6 +100,10 @@ def has_gpu() -> bool:
     return any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in _NODES)
 
 
+class BeginAgainError(Exception):
+    """A selection has to be begun again, with equal picks: a device was short of memory, or a process was replaced."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error of NumPy, CuPy or a library below it says that memory is short."""
     short = ("ALLOC_FAILED", "MemoryAllocation", "out of memory")

@@ -14,11 +14,10 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from raylab.acquisition import Acquisition
 from raylab.regions.base import Regions
 from raylab.selection.arrays import Array, Blocks, to_host
 from raylab.selection.distance import SpatialDistance
-from raylab.selection.image_blocks import ImageBlock, image_blocks
+from raylab.selection.image_blocks import ImageBlock, ImageDistances
 
 _HUGE = np.finfo(np.float64).max
 
@@ -29,40 +28,30 @@ Picks = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 class SpatialState:
     """The spatial term of every region for the labelled set so far; lives on the device and grows with the set.
 
+    Args:
+        xp: array namespace.
+        regions: of the pool, or of some of its images.
+        distance: of the pool.
+        is_sum: the set function is a Max-Sum.
+
     Attributes:
         term: (n,) float64 on the device: Max-Min, the least d_s to a labelled region of the same image, at most
             the distance across images (infinite without one if that bounds nothing); Max-Sum, the sum of the distances
             to those relative to that distance, not scaled.
-        count: number of labelled regions.
-        images: the images they lie in.
-        largest: the largest d_s between two regions of one image; under Max-Sum as they are summed.
+        distances: within these images.
     """
 
-    def __init__(self, xp: ModuleType, regions: Regions, acquisition: Acquisition) -> None:
-        self.xp, self.distance, self.is_sum = xp, SpatialDistance(regions, acquisition), acquisition.is_sum
-        self.image_blocks, self._kind = image_blocks(xp, regions, self.distance, self.is_sum)
-        self.largest = max((block.largest for block in self.image_blocks), default=0.0)
-        self._regions, self._counts = regions, np.diff(regions.offset)
-        self._rank = np.zeros(regions.n_images, np.int64)  # an image's index in its block
-        for i in range(len(self.image_blocks)):
-            self._rank[self._kind == i] = np.arange(np.count_nonzero(self._kind == i))
-        self.count = 0
-        self.images: set[int] = set()
-        start = self.distance.cross if self.distance.bounded_by_cross else np.inf
-        if self.is_sum:
-            start = 0.0
-        self.term = xp.full(regions.n_regions, start)
+    def __init__(self, xp: ModuleType, regions: Regions, distance: SpatialDistance, is_sum: bool) -> None:
+        self.xp, self.distance, self.is_sum, self._regions = xp, distance, is_sum, regions
+        self.distances = ImageDistances(xp, regions, distance, is_sum)
+        start = distance.cross if distance.bounded_by_cross else np.inf
+        self.term = xp.full(regions.n_regions, 0.0 if is_sum else start)
 
     def copy(self) -> SpatialState:
         """Another state that can grow on its own."""
         other = copy.copy(self)
-        other.term, other.images = self.term.copy(), set(self.images)
+        other.term = self.term.copy()
         return other
-
-    def distances(self, image: int, local: Array) -> Array:
-        """(m, regions of the image) float64: the distances of all regions of an image to some of its regions."""
-        block, rank = self.image_blocks[self._kind[image]], int(self._rank[image])
-        return block.distances(slice(rank, rank + 1), local)[:, : int(self._counts[image])]
 
     def add(self, ids: NDArray[np.int64]) -> None:
         """Takes new regions into the set.
@@ -72,14 +61,13 @@ class SpatialState:
         """
         ids = np.sort(ids)
         image = self._regions.image_of(ids)
-        self.count += len(ids)
-        self.images.update(np.unique(image).tolist())
+        kind, rank = self.distances.kind[image], self.distances.rank[image]
         order = np.arange(len(ids)) - np.searchsorted(image, image)  # first, second, ... of its image
-        for i in np.unique(self._kind[image]).tolist():
-            block, mine = self.image_blocks[i], self._kind[image] == i
+        for i in np.unique(kind).tolist():
+            block, mine = self.distances.blocks[i], kind == i
             for step in range(int(order[mine].max(initial=-1)) + 1):
                 now = mine & (order == step)
-                images = self.xp.asarray(self._rank[image[now]])
+                images = self.xp.asarray(rank[now])
                 d = block.distances(images, self.xp.asarray(ids[now] - self._regions.offset[image[now]]))
                 old = block.view(self.term, images)
                 block.put(self.term, images, old + d if self.is_sum else self.xp.minimum(old, d))
@@ -132,7 +120,9 @@ def lock_step(xp: ModuleType, potential: Array, state: SpatialState, weight: flo
         time of the pick (m,) float64, in order, m <= k.
     """
     record = _Record(k)
-    active = [_first_picks(xp, block, potential, state.term, weight, blocks, record) for block in state.image_blocks]
+    active = [
+        _first_picks(xp, block, potential, state.term, weight, blocks, record) for block in state.distances.blocks
+    ]
     while active:
         record.tighten()
         for group in active:

@@ -164,6 +164,37 @@ class ScatteredBlock(ImageBlock):
         values[self._index(images)[inside]] = update[inside]
 
 
+class ImageDistances:
+    """The spatial distances within each image of a pool.
+
+    Args:
+        xp: array namespace.
+        regions: of the pool, or of some of its images.
+        distance: of the pool.
+        is_sum: distances are wanted relative to the one across images, on Max-Sum's grid.
+
+    Attributes:
+        blocks: the images side by side.
+        kind: (images,) int64 the block each image is in.
+        rank: (images,) int64 its index there.
+        largest: the largest distance between two regions of one image, as it is wanted.
+    """
+
+    def __init__(self, xp: ModuleType, regions: Regions, distance: SpatialDistance, is_sum: bool) -> None:
+        self.distance = distance
+        self.blocks, self.kind = image_blocks(xp, regions, distance, is_sum)
+        self.largest = max((block.largest for block in self.blocks), default=0.0)
+        self.rank = np.zeros(regions.n_images, np.int64)
+        for i in range(len(self.blocks)):
+            self.rank[self.kind == i] = np.arange(np.count_nonzero(self.kind == i))
+        self._counts = np.diff(regions.offset)
+
+    def __call__(self, image: int, local: Array) -> Array:
+        """(m, regions of the image) float64: the distances of all regions of an image to some of its regions."""
+        block, rank = self.blocks[self.kind[image]], int(self.rank[image])
+        return block.distances(slice(rank, rank + 1), local)[:, : int(self._counts[image])]
+
+
 def image_blocks(
     xp: ModuleType, regions: Regions, distance: SpatialDistance, is_sum: bool
 ) -> tuple[list[ImageBlock], NDArray[np.int64]]:

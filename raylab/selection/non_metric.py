@@ -11,40 +11,72 @@ from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raylab.regions.base import Regions
-from raylab.selection.arrays import Array, Blocks
-from raylab.selection.by_image import Picks, SpatialState, lock_step
+from raylab.selection.arrays import Array
+from raylab.selection.by_image import Picks, SpatialState
+from raylab.selection.distance import SpatialDistance
+from raylab.selection.image_blocks import ImageDistances
 
 
-def greedy_min(
-    xp: ModuleType, regions: Regions, potential: Array, state: SpatialState, weight: float, k: int, blocks: Blocks
+def first_image(
+    regions: Regions,
+    potential: NDArray[np.float64],
+    distance: SpatialDistance,
+    members: NDArray[np.int64],
+    weight: float,
+    k: int,
 ) -> Picks:
-    """Algorithm 1 when images meet; arguments and result as in `lock_step`, `potential` is used up."""
-    state = state.copy()
+    """Max-Min's picks up to the first with which the set lies in two images, k at most.
+
+    Args:
+        regions: of the pool.
+        potential: (n,) float64, the modular part of phi; -inf where a region cannot be picked, also once it is picked.
+        distance: of the pool.
+        members: (m,) int64 of the set so far.
+        weight: lambda_s.
+        k: number of picks.
+    """
+    distances = ImageDistances(np, regions, distance, False)
+    images = set(np.unique(regions.image_of(members)).tolist())
+    term = np.full(regions.n_regions, distance.cross if images else distance.empty)
     picks: list[tuple[int, float, float]] = []
-    while len(picks) < k and len(state.images) < 2:
-        term = xp.full(regions.n_regions, state.distance.cross if state.images else state.distance.empty)
-        for image in state.images:
-            inside = slice(int(regions.offset[image]), int(regions.offset[image + 1]))
-            term[inside] = state.term[inside]
+
+    def meet(image: int, some: NDArray[np.int64]) -> None:
+        inside = slice(int(regions.offset[image]), int(regions.offset[image + 1]))
+        nearest = distances(image, some - inside.start).min(axis=0)
+        term[inside] = nearest if image not in images else np.minimum(term[inside], nearest)
+        images.add(image)
+
+    if len(images) == 1:
+        image = images.pop()
+        meet(image, members)
+    while len(picks) < k and len(images) < 2:
         phi = potential + weight * term
-        best = int(xp.argmax(phi))
+        best = int(np.argmax(phi))
         picks.append((best, float(phi[best]), float(term[best])))
-        potential[best] = -xp.inf
-        state.add(np.array([best]))
-    head = _columns(picks)
-    if len(picks) == k:
-        return head
-    state.term = xp.minimum(state.term, state.distance.cross)
-    rest = lock_step(xp, potential, state, weight, k - len(picks), blocks)
-    ids, phi, term = (np.concatenate(pair) for pair in zip(head, rest, strict=True))
-    return ids, phi, term
+        potential[best] = -np.inf
+        if not images:
+            term[:] = distance.cross
+        meet(int(regions.image_of(best)), np.array([best]))
+    return _columns(picks)
 
 
 def greedy_sum(xp: ModuleType, regions: Regions, potential: Array, state: SpatialState, weight: float, k: int) -> Picks:
-    """Max-Sum when distances relative to the one across images may be positive; as `greedy_min`."""
-    state = state.copy()
+    """Max-Sum when distances relative to the one across images may be positive.
+
+    Args:
+        xp: array namespace.
+        regions: of the pool, or of some of its images.
+        potential: (n,) float64; it is used up.
+        state: the spatial sums for the labelled set; it is used up.
+        weight: lambda_s over what the sum is divided by.
+        k: number of picks.
+
+    Returns:
+        As `lock_step`, in the order of the picks, in which phi may rise.
+    """
     offset = regions.offset.tolist()
     phi = potential + weight * state.term
     best = np.array([float(phi[a:b].max()) for a, b in pairwise(offset)])
@@ -53,6 +85,8 @@ def greedy_sum(xp: ModuleType, regions: Regions, potential: Array, state: Spatia
         image = int(np.argmax(best))  # the first of equal ones holds the lowest ids
         inside = slice(offset[image], offset[image + 1])
         region = offset[image] + int(xp.argmax(phi[inside]))
+        if best[image] == -np.inf:
+            break
         picks.append((region, float(phi[region]), float(state.term[region])))
         potential[region] = -xp.inf
         state.add(np.array([region]))

@@ -29,7 +29,7 @@ _SAMPLE = 4096
 
 def prefix_bounds(features: Features, centres: Centres) -> PrefixBounds | None:
     """The bounds for a set of that capacity; None where they are not worth their while."""
-    worth = features.dimensions >= FROM_DIMENSIONS and len(centres.index) >= FROM_MEMBERS
+    worth = features.dimensions >= FROM_DIMENSIONS and len(centres.factors) >= FROM_MEMBERS
     return PrefixBounds(features) if worth and not hasattr(features.xp, "cuda") else None
 
 
@@ -69,13 +69,12 @@ class PrefixBounds:
 
     def follow(self, centres: Centres) -> None:
         """Takes in the members that joined the set since the last call."""
-        if len(self._set) < len(centres.index):
-            self._set = np.empty((len(centres.index), self._rows.shape[1]), np.float32)
+        if len(self._set) < len(centres.factors):
+            self._set = np.empty((len(centres.factors), self._rows.shape[1]), np.float32)
             self._filled = 0
         new = slice(self._filled, centres.count)
-        ids = centres.index[new]
-        norms = self._features.norms[ids]
-        self._set[new, :-1] = self._prefix(self._features.values(ids), norms)
+        norms = centres.factors[new, -1]
+        self._set[new, :-1] = self._prefix(centres.values(new), norms)
         self._set[new, -1] = -norms / 2
         self._filled = centres.count
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from raylab.acquisition import ALIASES, STRATEGIES, Acquisition, strategy
 from raylab.regions.base import Regions
 from raylab.regions.grid import RegionGrid
-from raylab.selection import GreedySelector, array_namespace, max_min, max_sum, prefix_bounds, select
+from raylab.selection import (
+    GreedySelector,
+    LocalShards,
+    array_namespace,
+    epochs,
+    max_min,
+    prefix_bounds,
+    select,
+)
 from raylab.selection.reference import algorithm_1
 from tests.selection import guarded
 from tests.selection.pools import Case, acquisitions, cases, irregular
@@ -31,20 +39,6 @@ def examples(count: int) -> settings:
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
-
-
-@pytest.fixture
-def small_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pools of a few regions and products of a few members, so that small cases go through all of the nesting."""
-    monkeypatch.setattr(max_min, "EPOCH_SIZES", (7, 3))
-    monkeypatch.setattr(max_min, "FIRST", 2)
-    monkeypatch.setattr(max_min, "CHUNK", 3)
-    monkeypatch.setattr(max_sum, "POOL", 5)
-    monkeypatch.setattr(max_sum, "CHUNK", 3)
-    monkeypatch.setattr(prefix_bounds, "FROM_DIMENSIONS", 2)
-    monkeypatch.setattr(prefix_bounds, "FROM_MEMBERS", 1)
-    monkeypatch.setattr(prefix_bounds, "COLUMNS", 2)
-    monkeypatch.setattr(prefix_bounds, "FEW", 1)
 
 
 def check(case: Case, q: Acquisition, xp: ModuleType = np, block_bytes: int | None = None) -> None:
@@ -108,7 +102,8 @@ def test_wherever_memory_runs_out(name: str) -> None:
     want = select(regions, strategy(name), 4, labelled=[1, 5, 8], **arguments)
     at = 0
     while True:
-        selector = GreedySelector(regions, strategy(name), guarded.namespace())
+        shards = LocalShards(regions, strategy(name), 1, guarded.namespace())
+        selector = GreedySelector(regions, strategy(name), shards)
         selector.label([1, 5])
         selector.select(2, **arguments)
         selector.label([8])
@@ -119,7 +114,7 @@ def test_wherever_memory_runs_out(name: str) -> None:
         assert got.region_id.tolist() == want.region_id.tolist()
         assert got.phi.tolist() == want.phi.tolist()
         assert selector.select(4, **arguments).region_id.tolist() == want.region_id.tolist()
-        assert bool(caught) == (selector.xp is np)
+        assert bool(caught) == (shards.shards[0].xp is np)
         if not reached:
             break
         at += 1
@@ -172,7 +167,8 @@ def test_fewer_picks_are_the_first_of_more(name: str) -> None:
 def test_larger_pools(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of regions and many dimensions: the prefix bounds and the nested epochs as they run in earnest."""
     monkeypatch.setattr(prefix_bounds, "FROM_MEMBERS", 256)
-    monkeypatch.setattr(max_min, "EPOCH_SIZES", (300, 40))
+    monkeypatch.setattr(epochs, "EPOCH", 300)
+    monkeypatch.setattr(max_min, "INNER", 40)
     rng = np.random.default_rng(7)
     sizes = [(64, 128), (70, 100), (32, 64)] * 20
     regions: Regions = RegionGrid(sizes, 8)
