@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,14 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What tests leave among temporary files is found below a folder of their own (`nothing_left`).
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="t")
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes where a developer keeps results
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(str(tempfile.tempdir), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -62,25 +72,62 @@ def record_fault(record_property: Callable[[str, object], None]) -> Callable[...
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_left_in_ray() -> Iterator[None]:
-    """Fail a module whose tests leave actors alive or resources held in the shared session."""
-    before = actors_alive().keys()
+def nothing_left() -> Iterator[None]:
+    """Fail a module whose tests leave actors, processes or temporary files, or hold resources of the shared session."""
+    before = set(left())
     yield
     deadline = time.monotonic() + 120  # Ray takes them away in its own time
-    while left := left_in_ray(set(before)):
+    while found := {key: name for key, name in left().items() if key not in before}:
         if time.monotonic() > deadline:
-            pytest.fail(f"left in Ray: {left}")
+            pytest.fail(f"left: {sorted(found.values())}")
         time.sleep(0.2)
 
 
-def left_in_ray(before: set[str]) -> list[str]:
-    """Actors that were not there before, and resources that are held."""
-    left = [name for key, name in actors_alive().items() if key not in before]
-    if ray := running_ray():
-        free = ray.available_resources()
-        held = {k: v for k, v in ray.cluster_resources().items() if k in ("CPU", "memory") and free.get(k, 0) != v}
-        left += [f"{amount} {kind}, of which {free.get(kind, 0)} are free" for kind, amount in held.items()]
-    return left
+def left() -> dict[str, str]:
+    """What there is now that no module should leave, by something that tells it from others like it."""
+    return actors_alive() | resources_held() | processes_alive() | temporary_files()
+
+
+def resources_held() -> dict[str, str]:
+    """Resources of the shared session that are not free."""
+    if not (ray := running_ray()):
+        return {}
+    free, there = ray.available_resources(), ray.cluster_resources()
+    held = {kind: value for kind, value in there.items() if kind in ("CPU", "memory") and free.get(kind, 0) != value}
+    return {f"{kind} held": f"{value} {kind}, of which {free.get(kind, 0)} are free" for kind, value in held.items()}
+
+
+def processes_alive() -> dict[str, str]:
+    """Command lines of the processes that tests started, but for those of the session: Ray's, servers, the guardian."""
+    found: dict[str, tuple[int, str]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"TMPDIR={tempfile.tempdir}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                found[entry.name] = parent, (entry / "cmdline").read_text().replace("\0", " ").strip()
+    ours = f"_{os.getpid()}/", f"RAYLAB_DRIVER={os.getpid()}-", *_SERVERS
+    stay = {int(pid) for pid, (_, command) in found.items() if any(mark in command for mark in ours)}
+    return {
+        f"process {pid}": command
+        for pid, (parent, command) in found.items()
+        if not stay & {int(pid), parent} and int(pid) != os.getpid()
+    }
+
+
+_SERVERS = "moto.server", "mlflow", "playwright", "chrom", "resource_tracker", "forkserver"
+"""In the command lines of what stays for all tests, besides Ray."""
+
+
+def temporary_files() -> dict[str, str]:
+    """What lies in the folder for temporary files, but for what stays as long as this process."""
+    folder = Path(str(tempfile.tempdir))
+    found = [*folder.glob("*"), *folder.glob("ray/session_*"), *folder.glob("raylab-*/*")]
+    stays = "ray", "raylab-", "session_latest", "torchinductor_", "pymp-"
+    return {
+        str(path): str(path)
+        for path in found
+        if not path.name.startswith(stays) and not path.name.endswith(f"_{os.getpid()}")
+    }
 
 
 def actors_alive() -> dict[str, str]:

@@ -100,6 +100,7 @@ def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel],
         num_cpus=job.compute.cpus_per_scorer,
         num_gpus=1 if use_gpu else 0,
         batch_format="numpy",
+        # Ray 2.60 calls unnamed options deprecated, and has none by name that bounds how often an actor is restarted.
         max_restarts=_RETRIES,
         max_task_retries=_RETRIES,
     )

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 
 from raylab.config import DataConfig, StudyConfig
-from raylab.config.load import absolute_paths
 from raylab.errors import ConfigError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, resolve_study
@@ -28,7 +27,8 @@ def run_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] = pri
     """Run every run of some studies that is not finished yet, and send them to MLflow; common work is done once.
 
     Args:
-        configs: of the studies; one storage root, MLflow and backend for all.
+        configs: of the studies, local paths absolute, since workers run in other folders; one storage root, MLflow and
+            backend for all.
         say: takes a line for the person who waits.
 
     Returns:
@@ -45,7 +45,7 @@ def resolve_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] =
     """Find every mistake that can be found now, read what runs read, and say what the studies' runs are.
 
     Args:
-        configs: of the studies; one storage root and backend for all.
+        configs: of the studies, as `run_studies` takes them.
         say: takes a line for the person who waits.
 
     Raises:
@@ -53,7 +53,6 @@ def resolve_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] =
     """
     if len({config.run.compute.backend for config in configs}) > 1:
         raise ConfigError("compute.backend: studies that run together take the same; give ray or local to all of them")
-    configs = [absolute_paths(config) for config in configs]
     for line in dict.fromkeys(f"weights: {check_study(config)}" for config in configs):
         say(line)
     store = Folder(configs[0].run.storage)

@@ -88,6 +88,9 @@ class Soak:
         seed: of the times.
 
     Attributes:
+        usual: seconds of an undisturbed study.
+        pace: seconds within which the next study is disturbed: less once one has ended before that, as on a machine that
+            other work has left, and more after each disturbance, so that studies come to their ends.
         done: how often what was done.
         wrong: what should not have been, a line each.
         studies: that came to their end.
@@ -103,7 +106,7 @@ class Soak:
         self.temporary.mkdir()
         start = time.monotonic()
         self._attempt(folder / "undisturbed", disturbed=False)
-        self.usual = time.monotonic() - start
+        self.usual = self.pace = time.monotonic() - start
         self.expected = result(folder / "undisturbed")
 
     def run(self, seconds: float, say: Callable[[str], None] = lambda line: None) -> None:
@@ -163,8 +166,10 @@ class Soak:
     def _disturb(self, process: subprocess.Popen[bytes]) -> str | None:
         """Do something to a study after a random time; what it was, None where the study ended before."""
         with suppress(subprocess.TimeoutExpired):
-            process.wait(self.random.uniform(0.03, 0.6) * self.usual)
+            process.wait(self.random.uniform(0, self.pace))
+            self.pace *= 0.8
             return None
+        self.pace *= 1.05
         below = sorted(self._below()) if self.random.random() < 0.5 else []
         if below:
             name = self.random.choice(sorted({name for name, _ in below}))
