@@ -89,8 +89,8 @@ class Soak:
 
     Attributes:
         usual: seconds of an undisturbed study.
-        pace: seconds within which the next study is disturbed: less once one has ended before that, as on a machine that
-            other work has left, and more after each disturbance, so that studies come to their ends.
+        pace: seconds within which the next study is disturbed: fewer once one has ended before that, as on a machine
+            that other work has left; more after each disturbance, so that studies come to their ends.
         done: how often what was done.
         wrong: what should not have been, a line each.
         studies: that came to their end.
