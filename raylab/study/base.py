@@ -104,14 +104,16 @@ class Watcher:
         """Say what is done and how to go on, unless everything is done."""
         runs = {task: RunStore(self.store, run) for task, run in self.grid.runs.items() if task not in self.failures}
         open_runs = {task: run for task, run in runs.items() if not run.finished()}
-        if not open_runs and not self.remaining(list(self.grid.supervised)):
+        bounds = self.remaining(list(self.grid.supervised))
+        if not open_runs and not bounds:
             return
-        for run in open_runs.values():
-            self.uploader.mark_failed(run.run, INTERRUPTED)
+        for task in (*open_runs, *bounds):
+            self.uploader.mark_failed(task, INTERRUPTED)
         lines = [
             f"{self.grid.name_of(task)}: {run.done_rounds()} of {len(run.config.budget.rounds) + 1} rounds are done"
             for task, run in open_runs.items()
         ]
+        lines += [f"{self.grid.name_of(task)}: not done" for task in bounds]
         lines += [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
         lines += [
             f"Stopped by {signal.Signals(number).name}: {self.finished()}; results: {self.store.uri}",
@@ -154,8 +156,8 @@ class Watcher:
         """Take note of a failure; the first reason of a task stays."""
         if task not in self.failures:
             self.failures[task] = reason
-            if run := self.grid.runs.get(task):
-                self.uploader.mark_failed(run, reason)
+            for lost in self.grid.hanging_on(task):
+                self.uploader.mark_failed(lost, reason)
 
     def _sync(self) -> None:
         for study in self.studies:

@@ -47,6 +47,11 @@ class Grid:
         last = [identity for identity, run in self.runs.items() if able(run) and run.round0_identity not in lost]
         return [list(self.pretrainings), firsts, [*bounds, *last]]
 
+    def hanging_on(self, task: str) -> set[str]:
+        """The runs and trainings on all masks that cannot be done without a task, itself among them."""
+        able = {name for phase in self.phases({task}) for name in phase} - {task}
+        return {*self.runs, *self.supervised} - able
+
     def name_of(self, task: str) -> str:
         """A task as a person would call it."""
         if task in self.supervised:

@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Client:
     Attributes:
         points: values of metrics sent so far.
         files: files sent so far.
+        answers: of MLflow so far, errors not counted.
 
     Raises:
         TrackingError: the address can never work. A server is not asked.
@@ -48,7 +49,7 @@ class Client:
     def __init__(self, uri: str, experiment: str) -> None:
         self.uri = tracking_uri(uri)
         self.experiment = experiment
-        self.points = self.files = 0
+        self.points = self.files = self.answers = 0
         self._client: Any = None
         self._experiment_id = ""
         self._seen: set[str] = set()
@@ -184,7 +185,7 @@ class Client:
     def _open(self) -> None:
         from mlflow.tracking import MlflowClient
 
-        self._client = self._client or MlflowClient(tracking_uri=self.uri)
+        self._client = self._client or _Counted(MlflowClient(tracking_uri=self.uri), self)
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             database = sqlite_path(self.uri)
@@ -194,6 +195,23 @@ class Client:
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         self._experiment_id = str(found.experiment_id)
+
+
+class _Counted:
+    """An MlflowClient that counts its answers, which tell a server that is slow from one that is silent."""
+
+    def __init__(self, client: Any, owner: Client) -> None:
+        self._client, self._owner = client, owner
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            answer = method(*args, **options)
+            self._owner.answers += 1
+            return answer
+
+        return call
 
 
 def cause_of(error: BaseException) -> str:

@@ -115,8 +115,12 @@ def supervised_children(store: Folder, study_name: str) -> Iterator[Child]:
     """The trainings on all masks that belong to a study."""
     path = study_path(study_name)
     for folder in read_sealed(store, path).get("supervised", []) if store.exists(path) else []:
-        name = folder.replace("/", "-")
-        yield Child(name, {}, {"raylab.kind": "supervised"}, {}, [RoundStore(store, folder)])
+        yield Child(supervised_name(folder), {}, {"raylab.kind": "supervised"}, {}, [RoundStore(store, folder)])
+
+
+def supervised_name(folder: str) -> str:
+    """The child of a training on all masks, by its folder."""
+    return folder.replace("/", "-")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

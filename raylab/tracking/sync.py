@@ -51,7 +51,7 @@ class MlflowSync:
             store: of the results.
             name: of the study; becomes the parent run.
             runs: of the study; each becomes a child.
-            failures: why runs failed, by label, from the driver that has them; another process gives None.
+            failures: why runs failed, by the child's name, from the driver that has them; another process gives None.
             report: whether the study's report is attached to the parent where it is there and has changed.
 
         Raises:

@@ -27,7 +27,7 @@ class SyncState:
         self.store.write_json(self.path, self.all)
 
     def failures(self, now: dict[str, str] | None) -> dict[str, str]:
-        """Why runs failed, by label, under the driver that had them last.
+        """Why runs failed, by the name of the child, under the driver that had them last.
 
         Args:
             now: as the driver knows them, which is written down; None where another process asks.

@@ -12,10 +12,14 @@ from raylab.files import Folder
 from raylab.runs import ResolvedRun
 from raylab.tracking.address import hidden, sqlite_path, sync_command
 from raylab.tracking.client import Client, cause_of
+from raylab.tracking.payload import supervised_name
 from raylab.tracking.sync import MlflowSync
 
-SERVER_PATIENCE, FILE_PATIENCE = 15.0, 120.0
-"""Seconds that the end of a study waits, in all, for a server, or for a local file that nobody else holds up."""
+SERVER_PATIENCE, FILE_PATIENCE = 5.0, 120.0
+"""Seconds without an answer that the end of a study waits, in all: for a server, or for a local file, which nobody else
+holds up."""
+_LOOK = 0.2
+"""Seconds after which it is asked whether there was an answer."""
 _AGAIN = 60.0
 """Seconds after which what could not be sent is tried again when nothing else is asked for."""
 
@@ -41,7 +45,7 @@ class MlflowUploader:
     """
 
     def __init__(self, uri: str, experiment: str, say: Callable[[str], None] | None = None) -> None:
-        client = Client(uri, experiment)
+        self._client = client = Client(uri, experiment)
         self.uri, self._experiment = client.uri, client.experiment
         self._sync = MlflowSync(client)
         self._say = say or _log.warning
@@ -70,15 +74,15 @@ class MlflowUploader:
             self._studies[study_name] = store, list(runs)
             self._ask(study_name)
 
-    def mark_failed(self, run: ResolvedRun, reason: str) -> None:
+    def mark_failed(self, task: str, reason: str) -> None:
         """Show a run as failed, from the next `sync` on, until it is finished or another driver takes over.
 
         Args:
-            run: that failed.
+            task: the identity of a run that failed, or the folder of a training on all masks.
             reason: becomes the tag `raylab.failure`.
         """
         with self._turn:
-            self._failures[run.identity] = reason
+            self._failures[task] = reason
 
     def log_report(self, store: Folder, study_name: str) -> None:
         """Attach the study's report to the parent run, and `flush`.
@@ -94,15 +98,19 @@ class MlflowUploader:
         self.flush()
 
     def flush(self) -> bool:
-        """Wait until everything was sent or could not be, `SERVER_PATIENCE` in all, and say the latter.
+        """Wait while MLflow answers until everything was sent or could not be, and say the latter.
+
+        Of MLflow's silence it waits `SERVER_PATIENCE` in all, whatever number of times it is called.
 
         Returns:
             Whether everything was sent.
         """
         with self._turn:
-            start = time.monotonic()
-            self._turn.wait_for(lambda: not (self._asked or self._sending), self._patience)
-            self._patience = max(0.0, self._patience - (time.monotonic() - start))
+            while (self._asked or self._sending) and self._patience > 0:
+                answers, start = self._client.answers, time.monotonic()
+                self._turn.wait_for(lambda: not (self._asked or self._sending), min(_LOOK, self._patience))
+                if self._client.answers == answers:
+                    self._patience -= time.monotonic() - start
             missing = list(dict.fromkeys([*self._unsent, *self._sending, *self._asked]))
             problem = self._problem or "it takes long to answer"
         if missing:
@@ -143,7 +151,9 @@ class MlflowUploader:
         for index, name in enumerate(self._sending):
             with self._turn:
                 store, runs = self._studies[name]
-                failures = {run.label: self._failures[run.identity] for run in runs if run.identity in self._failures}
+                failures = {supervised_name(task): reason for task, reason in self._failures.items()}
+                # One computation may be another label's run too.
+                failures |= {run.label: self._failures[run.identity] for run in runs if run.identity in self._failures}
                 report = name in self._reports
             try:
                 self._sync.send(store, name, runs, failures, report)

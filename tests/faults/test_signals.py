@@ -7,26 +7,72 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from raylab.files import Folder
-from raylab.runs import RunStore, stored_study
+from raylab.runs import RoundStore, RunStore, stored_study
 from tests.faults.processes import left_of, marked
 
 pytestmark = pytest.mark.fault
 STRATEGIES = ("random", "entropy+spatial")
-CASES = [
-    pytest.param(backend, number, phase, grace, marks=[] if backend == "local" else [pytest.mark.slow])
-    for backend in ("local", "ray")
-    for number, phase, grace in (
-        (signal.SIGINT, "all strategies N16 seed 0        round 0  train", 60),
-        (signal.SIGTERM, "round 0  score", 60),
-        (signal.SIGTERM, "round 1  train", 0),
-    )
+SHARED, BOUND = "all strategies N16 seed 0        ", "fully supervised                 "
+PHASES = {
+    "round 0": (SHARED, "round 0  "),
+    "the bound on all masks": (BOUND, "round 0  "),
+    "later rounds": ("entropy+spatial N16 seed 0       ", "round 1  "),
+}
+"""How a line of the console begins in each."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Where a signal comes; what has 0 seconds of grace is given up."""
+
+    backend: str
+    number: signal.Signals
+    phase: str
+    stage: str
+    grace: float = 60
+
+    @property
+    def line(self) -> str:
+        return "".join(PHASES[self.phase]) + self.stage
+
+    def __str__(self) -> str:
+        return f"{self.backend}-{self.number.name}-{self.phase}-{self.stage}-{self.grace}"
+
+
+INT, TERM = signal.SIGINT, signal.SIGTERM
+OFTEN = [
+    Case("local", INT, "round 0", "train"),
+    Case("local", TERM, "round 0", "score"),
+    Case("local", TERM, "later rounds", "train", 0),
 ]
+"""Those of the default run."""
+SELDOM = [
+    *(
+        Case("local", number, phase, stage)
+        for phase, stages in (
+            ("round 0", ("select", "train", "score")),
+            ("the bound on all masks", ("train",)),
+            ("later rounds", ("select", "train", "score")),
+        )
+        for stage in stages
+        for number in (INT, TERM)
+    ),
+    Case("local", INT, "round 0", "train", 0),
+    Case("local", INT, "the bound on all masks", "train", 0),
+    Case("ray", INT, "round 0", "train"),
+    Case("ray", TERM, "round 0", "score"),
+    Case("ray", INT, "the bound on all masks", "train"),
+    Case("ray", INT, "later rounds", "score"),
+    Case("ray", TERM, "later rounds", "train", 0),
+]
+CASES = [*OFTEN, *(pytest.param(case, marks=pytest.mark.slow) for case in SELDOM if case not in OFTEN)]
 
 
 def command(storage: Path, backend: str, grace: float) -> list[str]:
@@ -36,13 +82,20 @@ def command(storage: Path, backend: str, grace: float) -> list[str]:
         "run.compute.backend": backend,
         "run.compute.grace": grace,
         "run.training.iterations": 12,
+        "run.training.batch-size": 2,
+        "run.training.crop": 64,
+        "run.model.weights": "random",
+        "run.model.channels": 16,
         "run.data.synthetic.train-images": 8,
         "run.data.synthetic.val-images": 2,
-        "run.budget.initial": 20,
-        "run.budget.rounds": 20,
+        "run.data.synthetic.height": 64,
+        "run.data.synthetic.width": 96,
+        "run.regions.size": 16,
+        "run.budget.initial": 12,
     }
     given = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "raylab", "study", *given, "--strategies", *STRATEGIES]
+    lists = ["--run.budget.rounds", "12", "12", "--strategies", *STRATEGIES]
+    return [sys.executable, "-m", "raylab", "study", *given, *lists, "--supervised"]
 
 
 def start(storage: Path, backend: str, grace: float = 60) -> subprocess.Popen[str]:
@@ -59,13 +112,15 @@ def wait_for(process: subprocess.Popen[str], phase: str) -> None:
 
 
 def outcome(storage: Path) -> dict[str, Any]:
-    """What a study gave: picks, losses and confusion of every round, and MLflow's statuses."""
+    """What a study gave: picks, losses and confusion of every round and of the bound, and MLflow's statuses."""
     store = Folder(str(storage))
-    runs = {run.strategy: RunStore(store, run) for run in stored_study(store, "s").runs}
-    found: dict[str, Any] = {}
+    study = stored_study(store, "s")
+    runs = {run.strategy: RunStore(store, run) for run in study.runs}
+    bound = RoundStore(store, study.supervised_folder).record("train") or {}
+    found: dict[str, Any] = {"bound": (bound["losses"], bound["confusion"])}
     for name, run in runs.items():
-        trained = [run.round(t).record("train") or {} for t in range(2)]
-        found[name] = [run.ledger(2).to_pylist(), *((one["losses"], one["confusion"]) for one in trained)]
+        trained = [run.round(t).record("train") or {} for t in range(3)]
+        found[name] = [run.ledger(3).to_pylist(), *((one["losses"], one["confusion"]) for one in trained)]
     return {**found, "mlflow": statuses(storage)}
 
 
@@ -86,32 +141,29 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return go_on(tmp_path_factory.mktemp("undisturbed"), "local")
 
 
-@pytest.mark.parametrize(("backend", "number", "phase", "grace"), CASES)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_first_signal(
-    backend: str,
-    number: signal.Signals,
-    phase: str,
-    grace: float,
-    tmp_path: Path,
-    undisturbed: dict[str, Any],
-    record_fault: Callable[..., None],
+    case: Case, tmp_path: Path, undisturbed: dict[str, Any], record_fault: Callable[..., None]
 ) -> None:
-    process = start(tmp_path, backend, grace)
-    wait_for(process, phase)
-    process.send_signal(number)
+    process = start(tmp_path, case.backend, case.grace)
+    wait_for(process, case.line)
+    process.send_signal(case.number)
     _, err = process.communicate()
-    assert process.returncode == 128 + number, err
+    assert process.returncode == 128 + case.number, err
     first, *_, state, way_on = err.splitlines()
-    assert first.startswith(f"{number.name}: stopping after what is committed within {grace} s")
-    assert state.startswith(f"Stopped by {number.name}: ")
+    assert first.startswith(f"{case.number.name}: stopping after what is committed within {case.grace} s")
+    assert state.startswith(f"Stopped by {case.number.name}: ")
     assert "of 2 runs are finished" in state
     assert way_on.startswith("Go on with: ")
     assert statuses(tmp_path) <= {"KILLED", "FINISHED"}
+    assert "KILLED" in statuses(tmp_path)
     assert left_of(tmp_path) == []
-    assert go_on(tmp_path, backend) == undisturbed
-    done = {f"{number.name} on {backend}": 1}
+    assert go_on(tmp_path, case.backend) == undisturbed
     record_fault(
-        "SIGINT or SIGTERM", "stops after a commit, 130 or 143; KILLED in MLflow; goes on", done, {"same end": 1}
+        f"SIGINT or SIGTERM in {case.phase}",
+        "stops after a commit, 130 or 143; says what is done and how to go on; KILLED in MLflow; no process after 10 s",
+        {f"{case.number.name} at {case.stage} on {case.backend}": 1},
+        {"same end": 1},
     )
 
 

@@ -30,6 +30,9 @@ def test_what_a_failure_makes_impossible_is_not_begun() -> None:
     left = grid.phases({firsts[0]})[2]
     assert len(left) == 1 + 2
     assert all(grid.runs[task].config.seed == 1 for task in left[1:])
+    assert grid.hanging_on(starts[0]) == set(last)
+    assert grid.hanging_on(firsts[0]) == set(last) - set(left)
+    assert grid.hanging_on(last[0]) == {last[0]}
 
 
 def test_one_computation_under_two_labels_is_one_task() -> None:

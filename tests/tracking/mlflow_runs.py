@@ -8,6 +8,7 @@ from raylab.config import StudyConfig
 from raylab.files import Folder
 from raylab.runs.studies import begin_study
 from raylab.tracking.client import Client
+from raylab.tracking.payload import code_tags
 from raylab.tracking.sync import MlflowSync
 from tests.configs import resolved_runs, resolved_study
 from tests.report.study_on_disk import CONFIG
@@ -41,6 +42,18 @@ def points(uri: str, run: Any, metric: str) -> list[tuple[int, float]]:
 
 def files(uri: str, run: Any, folder: str | None = None) -> set[str]:
     return {file.path for file in client_of(uri).list_artifacts(run.info.run_id, folder)}
+
+
+def everything(uri: str, experiment: str) -> dict[str, Any]:
+    """What two addresses that were sent the same study have alike: every run with every value and file."""
+    found = {}
+    for name, run in runs_of(uri, experiment).items():
+        histories = {metric: client_of(uri).get_metric_history(run.info.run_id, metric) for metric in run.data.metrics}
+        values = {metric: [(m.step, m.timestamp, m.value) for m in all_of] for metric, all_of in histories.items()}
+        tags = {tag: value for tag, value in run.data.tags.items() if tag.startswith("raylab.")}
+        tags = {tag: value for tag, value in tags.items() if tag not in code_tags()}
+        found[name] = run.info.status, run.data.params, tags, values, files(uri, run), files(uri, run, "report")
+    return found
 
 
 def begin(store: Folder, config: StudyConfig) -> None:

@@ -106,7 +106,7 @@ def test_a_study_whose_server_was_never_there_is_brought_in_whole(
     one = MlflowUploader(f"http://127.0.0.1:{free_port()}", "never there", lambda _: None)
     write_rounds(store, runs[0])
     write_rounds(store, runs[1], stop=1)
-    one.mark_failed(runs[1], "out of memory")
+    one.mark_failed(runs[1].identity, "out of memory")
     one.sync(store, name, runs)
     assert not one.flush()
     write_report(store, name)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from tests.report.study_on_disk import write_rounds, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, SMALL, UNBOUNDED, begin, check_finished, files, runs_of
 from tests.tracking.server import MlflowServer, free_port
 from tests.tracking.silent import failing_server, silent_server
+
+ALL_ONCE = "in the end all is there, once"
 
 
 def test_what_is_asked_for_is_there_after_a_flush(store: Folder, database: str) -> None:
@@ -41,7 +44,7 @@ def test_what_is_asked_for_is_there_after_a_flush(store: Folder, database: str) 
 def test_a_failure_is_sent_with_its_reason(store: Folder, database: str) -> None:
     begin(store, UNBOUNDED)
     one, runs = MlflowUploader(database, EXPERIMENT), resolved_runs(UNBOUNDED)
-    one.mark_failed(runs[0], "out of memory")
+    one.mark_failed(runs[0].identity, "out of memory")
     one.sync(store, UNBOUNDED.name, runs)
     assert one.flush()
     assert runs_of(database)[runs[0].label].data.tags["raylab.failure"] == "out of memory"
@@ -139,7 +142,7 @@ def test_a_process_ends_while_a_server_keeps_it_waiting(store: Folder) -> None:
 
 @pytest.mark.fault
 def test_nothing_is_lost_when_the_server_is_killed_and_started_again(
-    store: Folder, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    store: Folder, server: MlflowServer, monkeypatch: pytest.MonkeyPatch, record_fault: Callable[..., None]
 ) -> None:
     monkeypatch.setattr(uploader, "SERVER_PATIENCE", 300.0)
     lines: list[str] = []
@@ -170,11 +173,14 @@ def test_nothing_is_lost_when_the_server_is_killed_and_started_again(
     one.sync(store, name, runs)
     assert one.flush()
     check_finished(server.address, UNBOUNDED)
+    record_fault(
+        "MLflow's server is killed between two uploads, and started again", ALL_ONCE, {"kills": 1}, {"twice": 0}
+    )
 
 
 @pytest.mark.fault
 def test_a_server_that_stalls_in_the_middle_makes_nothing_twice(
-    store: Folder, running_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    store: Folder, running_server: MlflowServer, monkeypatch: pytest.MonkeyPatch, record_fault: Callable[..., None]
 ) -> None:
     # Also longer than a busy machine takes for a call.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
@@ -195,3 +201,4 @@ def test_a_server_that_stalls_in_the_middle_makes_nothing_twice(
         time.sleep(0.1)
     assert one.flush()
     check_finished(server.address, SMALL, "stalls")
+    record_fault("MLflow's server hangs in the middle of an upload (SIGSTOP)", ALL_ONCE, {"stops": 1}, {"twice": 0})
