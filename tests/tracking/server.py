@@ -17,7 +17,7 @@ import pytest
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that systems give to whoever asks for any: it stays free for a while."""
+    """A port that is free, and below those that a system gives to whoever asks for any."""
     while True:
         port = random.randrange(20_000, 32_000)
         with suppress(OSError), socket.socket() as probe:
