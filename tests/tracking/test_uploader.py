@@ -15,6 +15,7 @@ import pytest
 from raylab.files import Folder
 from raylab.report import write_report
 from raylab.tracking import MlflowUploader, uploader
+from raylab.tracking.client import Client
 from tests.configs import resolved_runs
 from tests.report.study_on_disk import write_rounds, write_study
 from tests.tracking.mlflow_runs import EXPERIMENT, SMALL, UNBOUNDED, begin, check_finished, files, runs_of
@@ -113,10 +114,28 @@ def test_nobody_waits_for_a_server_that_never_answers(store: Folder, monkeypatch
     assert line.endswith(f"--tracking {address}")
 
 
+@pytest.mark.slow
+def test_a_server_that_is_slow_and_answers_is_waited_for(
+    store: Folder, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(method: Callable[..., None]) -> Callable[..., None]:
+        return lambda *args: (time.sleep(0.3), method(*args))[1]
+
+    monkeypatch.setattr(Client, "log_points", slowly(Client.log_points))
+    monkeypatch.setattr(uploader, "FILE_PATIENCE", 3.0)  # of about five that it takes
+    monkeypatch.setattr(uploader, "_LOOK", 1.0)
+    one = MlflowUploader(database, EXPERIMENT)
+    write_study(store, SMALL)
+    one.sync(store, SMALL.name, resolved_runs(SMALL))
+    assert one.flush()
+    check_finished(database, SMALL)
+
+
 _ENDS = """
 import sys
 from raylab.files import Folder
 from raylab.tracking import MlflowUploader, uploader
+from raylab.tracking.client import Client
 from tests.configs import resolved_runs
 from tests.tracking.mlflow_runs import UNBOUNDED
 uploader.SERVER_PATIENCE = 1.0
