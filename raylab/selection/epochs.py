@@ -42,6 +42,10 @@ class Limit(NamedTuple):
         """Whether a region of that phi comes before."""
         return phi > self.phi or (phi == self.phi and region < self.region)
 
+    def allowed(self, phi: Array, region: Array) -> Array:
+        """(m,) bool: which of some regions do."""
+        return (phi > self.phi) | ((phi == self.phi) & (region < self.region))
+
 
 def highest(
     xp: ModuleType, bound: Array, region: Callable[[Array], Array], size: int, limit: Limit

@@ -229,8 +229,7 @@ class MaxMinShard:
     def survivors(self, limit: Limit) -> Survivors:
         """Those of the `highest` that come before the limit and, brought up to date, still do."""
         c, p = self._candidates, self._candidates.problem
-        bound, region = c.bound[self._out], p.region(self._out)
-        rows = self._out[(bound > limit.phi) | ((bound == limit.phi) & (region < limit.region))]
+        rows = self._out[limit.allowed(c.bound[self._out], p.region(self._out))]
         rows = self._out = c.refresh(rows, limit.phi)
         terms = to_host(c.d2[rows])[None]
         if p.local is not None:

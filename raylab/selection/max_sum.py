@@ -194,8 +194,7 @@ class MaxSumShard:
 
     def survivors(self, limit: Limit) -> Survivors:
         """Those of the `highest` that come before the limit and, brought up to date, still do."""
-        bound, region = self._bound[self._out], self._region(self._out)
-        rows = self._out[(bound > limit.phi) | ((bound == limit.phi) & (region < limit.region))]
+        rows = self._out[limit.allowed(self._bound[self._out], self._region(self._out))]
         self._refresh(rows[self._seen[rows] < self._centres.count])
         self._bound[rows] = self._phi(rows, self._total[rows])
         rows = self._out = rows[self._bound[rows] >= limit.phi]

@@ -43,6 +43,8 @@ from raylab.selection.same_image import LocalTerm
 
 _log = logging.getLogger(__name__)
 
+_REPLACED = "a process that held a part of the pool was replaced"
+
 
 @dataclass
 class _Round:
@@ -98,7 +100,7 @@ class Shard:
     @property
     def _round(self) -> _Round:
         if self._now is None:
-            raise BeginAgainError("a process that held a part of the pool was replaced")
+            raise BeginAgainError(_REPLACED)
         return self._now
 
     def _forget(self) -> None:
@@ -229,7 +231,7 @@ class Shard:
         """
         xp = self.xp
         if self._given is None:
-            raise BeginAgainError("a process that held a part of the pool was replaced")
+            raise BeginAgainError(_REPLACED)
         modular = xp.asarray(potential).copy()
         own = Features(xp, self._given, self._blocks, largest)
         centres = Centres(own, len(region) + k)
