@@ -42,6 +42,11 @@ class RunConfig(Extensible):
     experiment: str | None = None
     """MLflow experiment; when not given, MLFLOW_EXPERIMENT_NAME, else `raylab`."""
 
+    @property
+    def datasets(self) -> tuple[DataConfig, ...]:
+        """The data sets that are read: its own, and what is pre-trained on."""
+        return (self.data, *[self.pretraining.data] * bool(self.pretraining.iterations))
+
     def acquisition(self) -> Acquisition:
         """The strategy's numbers today, those it does not use as by default; `tau` is None where it is N.
 

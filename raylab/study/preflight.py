@@ -98,7 +98,7 @@ def _resource_problems(configs: Sequence[StudyConfig]) -> list[str]:
 def _asked(configs: Sequence[StudyConfig], nodes: dict[str, Any], problems: list[str]) -> list[tuple[str, str]]:
     """Problems with the node that has each; those of this process are added to `problems`."""
     run = configs[0].run
-    used = [data for config in configs for data in _data_of(config) if data.name != "synthetic"]
+    used = [data for config in configs for data in config.run.datasets if data.name != "synthetic"]
     question = Question(run.storage, f"preflight-{uuid4().hex}", tuple(dict.fromkeys(used)), run.plugins)
     try:
         store = Folder(run.storage)
@@ -122,11 +122,6 @@ def _asked(configs: Sequence[StudyConfig], nodes: dict[str, Any], problems: list
         found += [(node, line) for line in said.problems if line not in here.problems]
         found += [(node, line) for line in _differences(here, said, question)]
     return found
-
-
-def _data_of(config: StudyConfig) -> list[DataConfig]:
-    pretraining = config.run.pretraining
-    return [config.run.data, *[pretraining.data] * bool(pretraining.iterations)]
 
 
 def _differences(here: Answer, there: Answer, question: Question) -> list[str]:

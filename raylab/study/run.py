@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from raylab.config import DataConfig, StudyConfig
+from raylab.config import StudyConfig
 from raylab.errors import ConfigError
 from raylab.files import Folder
 from raylab.runs import ResolvedStudy, resolve_study
@@ -77,15 +77,11 @@ def _look_at_data(configs: Sequence[StudyConfig], store: Folder, say: Callable[[
     Raises:
         DataError: files that do not fit, or questions that its owner must answer.
     """
-    used = [data for config in configs for data in (config.run.data, *_pretraining_data(config))]
+    used = [data for config in configs for data in config.run.datasets]
     for data in {(data.name, data.root, data.train_list): data for data in used}.values():
         if survey := survey_of(data, store, SlowReading(data.name, say)):
             for line in [*survey.lines(), *(f"note: {line}" for line in survey.warnings)]:
                 say(line)
-
-
-def _pretraining_data(config: StudyConfig) -> list[DataConfig]:
-    return [config.run.pretraining.data] if config.run.pretraining.iterations else []
 
 
 def run_resolved(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = print) -> MlflowUploader:
