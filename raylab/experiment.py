@@ -6,7 +6,6 @@ import ast
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
@@ -26,6 +25,7 @@ from raylab.config import (
 from raylab.config.load import presets, read_preset, refuse_without_effect
 from raylab.config.options import parse
 from raylab.errors import ConfigError, nearest
+from raylab.files import brought_folder
 from raylab.launch import launch
 
 Options = TypeVar("Options", bound="Experiment")
@@ -127,17 +127,11 @@ def studies(model: type[Options], args: Sequence[str], prog: str, description: s
     return [one.study(index) for index, one in enumerate(options)]
 
 
-def experiments_folder() -> Path:
-    """Where the scripts lie: inside the package where it is installed, beside it in a checkout."""
-    inside = Path(__file__).parent / "experiments"
-    return inside if inside.exists() else Path(__file__).parents[1] / "experiments"
-
-
 def experiments() -> dict[str, str]:
     """The scripts by name, each with the first line of its description: the table or figure that it makes."""
     return {
         file.stem: (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-        for file in sorted(experiments_folder().glob("*.py"))
+        for file in sorted(brought_folder("experiments").glob("*.py"))
     }
 
 

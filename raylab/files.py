@@ -51,6 +51,12 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def brought_folder(name: str) -> Path:
+    """A folder that comes with raylab: inside the package where it is installed, beside it in a checkout."""
+    inside = Path(__file__).parent / name
+    return inside if inside.exists() else Path(__file__).parents[1] / name
+
+
 @dataclass(frozen=True)
 class File:
     """A file below a `Folder`; as a string it is its path or URI.

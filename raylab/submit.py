@@ -27,7 +27,7 @@ from ray._private.runtime_env.packaging import _dir_travel, _get_excludes  # Ray
 from ray.job_submission import JobSubmissionClient
 
 from raylab.errors import ClusterError, ConfigError, StoppedError
-from raylab.files import first_line
+from raylab.files import brought_folder, first_line
 
 REACH, ANSWER = 5.0, 30.0
 """Seconds within which a port must take a connection, and the dashboard that listens there must answer."""
@@ -113,7 +113,7 @@ def runtime_env(file: str | None) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read.
     """
-    path = Path(file) if file else cluster_folder() / "runtime_env.yaml"
+    path = Path(file) if file else brought_folder("cluster") / "runtime_env.yaml"
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -121,12 +121,6 @@ def runtime_env(file: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"runtime_env: {path} holds no fields with values; see cluster/runtime_env.yaml")
     return found
-
-
-def cluster_folder() -> Path:
-    """Where the files of cluster/ lie: inside the package where it is installed, beside it in a checkout."""
-    inside = Path(__file__).parent / "cluster"
-    return inside if inside.exists() else Path(__file__).parents[1] / "cluster"
 
 
 def _entrypoint(command: Sequence[str], folder: Path) -> tuple[str, list[str]]:

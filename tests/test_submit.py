@@ -15,6 +15,7 @@ import yaml
 
 from raylab import submit
 from raylab.errors import ClusterError, ConfigError
+from raylab.files import brought_folder
 
 
 @pytest.fixture
@@ -111,4 +112,4 @@ def test_a_runtime_environment_that_is_none(tmp_path: Path) -> None:
             submit.runtime_env(str(tmp_path / "env.yaml"))
     with pytest.raises(ConfigError, match="cannot be read"):
         submit.runtime_env(str(tmp_path / "gone.yaml"))
-    assert yaml.safe_load((submit.cluster_folder() / "runtime_env.yaml").read_text()) == submit.runtime_env(None)
+    assert yaml.safe_load((brought_folder("cluster") / "runtime_env.yaml").read_text()) == submit.runtime_env(None)

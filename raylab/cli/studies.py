@@ -11,7 +11,8 @@ from raylab.config import RunConfig, StudyConfig
 from raylab.config.load import read_yaml, refuse_without_effect
 from raylab.config.sections import Frozen
 from raylab.errors import ConfigError, nearest
-from raylab.experiment import experiments, experiments_folder
+from raylab.experiment import experiments
+from raylab.files import brought_folder
 from raylab.launch import launch
 
 
@@ -26,7 +27,7 @@ class DemoOptions(Frozen):
 
 def demo(options: DemoOptions) -> None:
     """Three strategies on generated street scenes, to a report: minutes on two cores, and no data needed."""
-    config = read_yaml(StudyConfig, str(experiments_folder() / "demo.yaml"))
+    config = read_yaml(StudyConfig, str(brought_folder("experiments") / "demo.yaml"))
     run = config.run.model_copy(update={"storage": options.storage})
     launch([config.model_copy(update={"run": run})], plan=options.plan)
 
@@ -59,7 +60,7 @@ def experiment(args: Sequence[str]) -> None:
     name = args[0].replace("-", "_")
     if name not in known:
         raise ConfigError(f"no experiment {args[0]!r}{nearest(name, known)}; raylab experiment lists them")
-    folder = experiments_folder()
+    folder = brought_folder("experiments")
     before = sys.argv, sys.path
     # As `python experiments/NAME.py` would: a script finds those beside it.
     sys.argv, sys.path = [name, *args[1:]], [os.fspath(folder), *sys.path]
