@@ -6,6 +6,7 @@ this package and need none of it.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ _MODULES = {
     "run_studies": "run",
     "run_study": "run",
 }
+
+
+# The raylet's advice on processes that died stays out of the console. Ray reads this when it is imported, which any
+# module of this package may be the first to do.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
 
 
 def __getattr__(name: str) -> Any:

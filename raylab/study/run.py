@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from raylab.config import StudyConfig
@@ -95,8 +94,6 @@ def run_resolved(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = 
     if first.compute.backend == "local":
         from raylab.study.local import run_tasks
     else:
-        # The raylet's advice on processes that died; Ray reads this when it is imported.
-        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
         from raylab.study.driver import run_tasks
     run_tasks(watcher)
     return uploader

@@ -127,3 +127,14 @@ def test_ray_that_was_started_leaves_no_files(short_folder: Path) -> None:
     done = program(RAY_TMPDIR=str(short_folder))
     assert (done.returncode, done.stdout) == (0, "in a session\n"), done.stderr
     assert [path for path in (short_folder / "ray").iterdir() if path.is_dir() or path.is_symlink()] == [kept]
+
+
+def test_rays_advice_on_processes_stays_out_whoever_imports_ray_first() -> None:
+    program = """
+import raylab.study.ray_session
+from ray._private import ray_constants
+print(ray_constants.RAY_DEDUP_LOGS_SKIP_REGEX)
+"""
+    env = {name: value for name, value in os.environ.items() if name != "RAY_DEDUP_LOGS_SKIP_REGEX"}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["."]
