@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What tests leave among temporary files is found below a folder of their own (`nothing_left`).
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="t")
+# After multiprocessing has removed its own folder in there, which has the priority -100.
+Finalize(None, shutil.rmtree, (tempfile.tempdir, True), exitpriority=-200)
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes where a developer keeps results
-
-
-def pytest_unconfigure() -> None:
-    shutil.rmtree(str(tempfile.tempdir), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
