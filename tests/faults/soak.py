@@ -46,7 +46,7 @@ with without_teardown(), exit_cleanly():
 """
 _MARK = "RAYLAB_SOAK"
 _BELOW = (
-    "ImplicitFunc", "TrainController", "RayTrainWorker", "_Scorer", "MapWorker", "SelectorActor", "ResourcePool",
+    "ImplicitFunc", "TrainController", "RayTrainWorker", "Map(PoolReader", "MapWorker", "SelectorActor", "ResourcePool",
     "ProgressCollector",
 )  # fmt: skip
 """What Ray calls the processes of a study: a trial, those of a stage, the services."""
@@ -165,20 +165,24 @@ class Soak:
 
     def _disturb(self, process: subprocess.Popen[bytes]) -> str | None:
         """Do something to a study after a random time; what it was, None where the study ended before."""
+        kind = self.random.choice(_BELOW) if self.backend == "ray" and self.random.random() < 0.5 else None
         with suppress(subprocess.TimeoutExpired):
             process.wait(self.random.uniform(0, self.pace))
             self.pace *= 0.8
             return None
         self.pace *= 1.05
-        below = sorted(self._below()) if self.random.random() < 0.5 else []
-        if below:
-            name = self.random.choice(sorted({name for name, _ in below}))
-            with suppress(ProcessLookupError):
-                os.kill(self.random.choice([pid for of, pid in below if of == name]), signal.SIGKILL)
-            return f"SIGKILL of {name}"
-        number = self.random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        process.send_signal(number)
-        return f"{number.name} of the driver"
+        if kind is None:
+            number = self.random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+            process.send_signal(number)
+            return f"{number.name} of the driver"
+        # Some are there for seconds alone, and are waited for.
+        while not (found := sorted(self._below(kind))):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+                return None
+        with suppress(ProcessLookupError):
+            os.kill(self.random.choice(found), signal.SIGKILL)
+        return f"SIGKILL of {kind}"
 
     def _look_at_end(self, what: str | None, status: int, log: str) -> None:
         """Take note of all that is not as it should be after a study's end."""
@@ -205,12 +209,9 @@ class Soak:
                 if f"{_MARK}={self.folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
                     yield int(entry.name), (entry / "cmdline").read_text().replace("\0", " ").strip()
 
-    def _below(self) -> Iterator[tuple[str, int]]:
-        """Names and ids of the processes that Ray runs for a study."""
-        for pid, command in self._processes():
-            title = command.removeprefix("ray::")
-            if title != command and (name := next((name for name in _BELOW if title.startswith(name)), "")):
-                yield name, pid
+    def _below(self, kind: str) -> Iterator[int]:
+        """Ids of the processes of a kind that Ray runs for a study."""
+        return (pid for pid, command in self._processes() if command.startswith(f"ray::{kind}"))
 
     def row(self, seconds: float) -> table.Row:
         """For the table of docs/reliability.md."""
