@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -80,7 +81,10 @@ class File:
         return self.folder.state(self.path)
 
     def open(self, whole: bool = True) -> IO[bytes]:
-        """Open it for reading; see `Folder.open`."""
+        """Open it for reading; see `Folder.open`. A pipe, which may never end, or a device is refused as an OSError."""
+        mode = os.stat(str(self)).st_mode if self.folder.local else stat.S_IFREG
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(self))
         return self.folder.open(self.path, whole)
 
 

@@ -18,6 +18,7 @@ from raylab.errors import DataError
 
 _UNKNOWN = -1
 _LISTED = 8
+_NO_RGB = "save class ids as 8-bit grey, or colours as RGB of 8 bits a channel"
 _SCALED_IDS = {"L;2": 85, "L;4": 17}
 """What PIL multiplies the values of grey files with fewer bits by."""
 
@@ -144,23 +145,25 @@ class IdCoding:
         colours = self.colours or {}
         flat = image.getpalette() or []
         shown: dict[int, Colour] = {
-            value: (flat[3 * value], flat[3 * value + 1], flat[3 * value + 2])
-            for value in used
-            if 3 * value + 2 < len(flat)
+            value: (flat[3 * value], flat[3 * value + 1], flat[3 * value + 2]) for value in range(len(flat) // 3)
         }
-        owner = {colour: value for value, colour in colours.items()}
-        if not any(colour in owner for colour in shown.values()):
+        owners: dict[Colour, list[int]] = {}
+        for value, colour in colours.items():
+            owners.setdefault(colour, []).append(value)
+        # A ramp of greys, or black for what is not there, is what palettes are where nobody chose their colours.
+        chosen = [shown[value] for value in colours if value in shown and shown[value] not in ((0, 0, 0), (value,) * 3)]
+        if not any(colour in owners for colour in chosen):
             return  # a palette of other colours says nothing of these classes
-        wrong = {value: colour for value, colour in shown.items() if value in colours and colours[value] != colour}
-        wrong |= {value: colour for value, colour in shown.items() if owner.get(colour, value) != value}
-        if wrong:
-            value, colour = next(iter(sorted(wrong.items())))
-            whose = f", the colour of id {owner[colour]}" if colour in owner else ""
-            raise DataError(
-                f"{uri}: the palette shows id {value} as {list(colour)}{whose}, dataset.yaml says "
-                f"{list(colours[value]) if value in colours else 'no such id'}; correct the colours there, or say "
-                "`coding: colour` if the colours are right and the ids are not"
-            )
+        for value in used:
+            if value not in shown or (colour := shown[value]) == colours.get(value):
+                continue
+            if value in colours or colour in owners:
+                whose = f", the colour of id {owners[colour][0]}" if colour in owners else ""
+                raise DataError(
+                    f"{uri}: the palette shows id {value} as {list(colour)}{whose}, dataset.yaml says "
+                    f"{list(colours[value]) if value in colours else 'no such id'}; correct the colours there, or say "
+                    "`coding: colour` if the colours are right and the ids are not"
+                )
 
     def meaning(self, value: int) -> int | None:
         """See `MaskCoding.meaning`."""
@@ -173,11 +176,14 @@ class IdCoding:
 
     def _wrong_mode(self, mode: str) -> str:
         want = "8-bit class ids (mode L or P) are expected"
-        if mode.startswith(("I", "F")):
+        if mode.startswith("I"):
             return f"mask has more than 8 bits (mode {mode}), {want}; save it with 8 bits"
         if mode == "1":
             return f"mask has one bit (mode 1), {want}; save it with 8 bits"
-        return f"mask is in colours (mode {mode}), {want}; {self.colours_way_out}"
+        if mode in ("LA", "La", "PA"):
+            return f"mask has an alpha channel beside its ids (mode {mode}), {want}; save it without"
+        way_out = self.colours_way_out if mode.startswith("RGB") else _NO_RGB
+        return f"mask is in colours (mode {mode}), {want}; {way_out}"
 
     def key(self) -> bytes:
         """See `MaskCoding.key`."""
@@ -215,11 +221,21 @@ class ColourCoding:
         """See `MaskCoding.values`."""
         if image.mode not in ("RGB", "RGBA", "P") or bits(image) > 8:
             kind = f"{bits(image)} bits a channel" if bits(image) > 8 else f"mode {image.mode}"
-            raise DataError(f"{uri}: mask has {kind}, colours (mode RGB) are expected; {self.ids_way_out}")
+            way_out = self.ids_way_out if image.mode in ("L", "1") else _NO_RGB
+            raise DataError(f"{uri}: mask has {kind}, colours (mode RGB) are expected; {way_out}")
         image.load()
         values = np.empty((image.height, image.width), np.uint32)
+        transparent = 0
         for rows, block in blocks(image):
+            if block.has_transparency_data:
+                block = block.convert("RGBA")
+                transparent += sum(block.getchannel("A").histogram()[:255])
             values[rows] = _packed(block)
+        if transparent:
+            raise DataError(
+                f"{uri}: mask has {transparent} pixels that are transparent, which says nothing of a class; save it "
+                "without transparency, pixels that do not count in a colour of their own"
+            )
         return values
 
     def training_ids(self, values: NDArray[Any], uri: str) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from raylab.data.bands import BLOCK_PIXELS, TileFile, Values, bands_of, blocks, read_window
 from raylab.data.coding import MaskCoding
+from raylab.data.image_checks import refuse_lossy
 from raylab.data.image_file import (
     PLAIN,
     ImageFile,
@@ -22,7 +23,6 @@ from raylab.data.image_file import (
     check_decodable,
     check_trailer,
     deep_values,
-    lossy_format,
     open_image,
     orientation,
     turned,
@@ -158,13 +158,3 @@ def count_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) ->
     """
     values = mask_values(file, coding, reading)
     return (values.shape[0], values.shape[1]), coding.count(values)
-
-
-def refuse_lossy(file: ImageFile, image: Image.Image) -> None:
-    """Refuse a mask whose compression changes ids and colours.
-
-    Raises:
-        DataError: it has such a compression.
-    """
-    if kind := lossy_format(image):
-        raise DataError(f"{file}: mask is stored as {kind}, which changes ids and colours; save it as PNG")

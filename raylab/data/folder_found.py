@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from raylab.data.base import Split
 from raylab.data.folder_spec import FILE_NAME
-from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Entry, Layout, of_system
+from raylab.data.layout import IMAGE_EXTENSIONS, JPEG, SPLITS, Entry, Layout, of_system
 from raylab.data.source import Source
 
 _SPLITS: dict[Split, tuple[str, ...]] = {
@@ -61,8 +61,9 @@ def suggest(
                if not source.is_folder(folder)]  # fmt: skip
     if missing and (line := _other_folders(source, layout)):
         return [line]
-    instead = _instead(source, layout, missing)
-    return [*problems, *instead]
+    others = _other_extensions(source, layout)
+    told = [line for line in problems if not any(f"add {folder}/" in line for folder in others)]
+    return [*told, *others.values(), *_root_holds(source, missing)]
 
 
 def _other_folders(source: Source, layout: Layout, nested: bool = False) -> str:
@@ -164,16 +165,19 @@ def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[A-Za-z_][\w./{}-]*", text) else f'"{text}"'
 
 
-def _instead(source: Source, layout: Layout, missing: Iterable[str]) -> list[str]:
-    """What lies where nothing was found: at the root, or files of other extensions in the masks' folders."""
-    lines = []
-    if list(missing):
-        paths, _ = source.walk()
-        top = sorted({path.partition("/")[0] + "/" * ("/" in path) for path in paths if not of_system(path)})
-        told = ", ".join(top[:_TOLD]) + (f" and {len(top) - _TOLD} more" if len(top) > _TOLD else "")
-        lines.append(
-            f"{source.uri}: holds {told or 'no files'}; say where files lie by `images:` and `masks:` in {FILE_NAME}"
-        )
+def _root_holds(source: Source, missing: Iterable[str]) -> list[str]:
+    """What lies at the root, where a folder is missing."""
+    if not list(missing):
+        return []
+    paths, _ = source.walk()
+    top = sorted({path.partition("/")[0] + "/" * ("/" in path) for path in paths if not of_system(path)})
+    told = ", ".join(top[:_TOLD]) + (f" and {len(top) - _TOLD} more" if len(top) > _TOLD else "")
+    return [f"{source.uri}: holds {told or 'no files'}; say where files lie by `images:` and `masks:` in {FILE_NAME}"]
+
+
+def _other_extensions(source: Source, layout: Layout) -> dict[str, str]:
+    """By folder, a line for each that holds files, none of which is read."""
+    lines = {}
     for kind, folders, known in (
         ("images", [layout.image_folder(split) for split in SPLITS], layout.image_extensions),
         ("masks", [layout.mask_folder(split) for split in SPLITS], layout.mask_extensions),
@@ -182,5 +186,9 @@ def _instead(source: Source, layout: Layout, missing: Iterable[str]) -> list[str
             found = Counter(os.path.splitext(path)[1].lower() for path in source.walk(folder)[0] if not of_system(path))
             if found and not any(extension in known for extension in found):
                 there = ", ".join(f"{count} *{extension}" for extension, count in sorted(found.items()))
-                lines.append(f"{source.uri_of(folder)}: holds {there}, but {kind} are read from {', '.join(known)}")
+                uri = source.uri_of(folder)
+                lines[uri] = (
+                    f"{uri}: holds {there}, but {kind} are read from {', '.join(known)}; save them as PNG"
+                    + " (JPEG has changed ids and colours)" * (kind == "masks" and any(one in found for one in JPEG))
+                )
     return lines

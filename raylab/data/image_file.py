@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from raylab.data.image_checks import refuse_more, told_tiff
 from raylab.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
@@ -120,7 +121,8 @@ def open_image(file: ImageFile, reading: Reading = PLAIN, whole: bool = True) ->
         DataError: the file is missing, has too many pixels, or opening it or what the `with` block decodes fails.
     """
     try:
-        with file.open(whole) as content, _identified(content) as image:
+        with file.open(whole) as content, _identified(file, content) as image:
+            refuse_more(file, image)
             if whole:
                 check_decodable(file, image, reading)
             yield image
@@ -152,7 +154,7 @@ def check_decodable(file: ImageFile, image: Image.Image, reading: Reading) -> No
         )
 
 
-def _identified(content: IO[bytes]) -> Image.Image:
+def _identified(file: ImageFile, content: IO[bytes]) -> Image.Image:
     """As `Image.open`, but for its bound on pixels, which is one for the whole process and refuses aerial images."""
     Image.preinit()
     if "WEBP" not in Image.OPEN or "TIFF" not in Image.OPEN:
@@ -162,7 +164,12 @@ def _identified(content: IO[bytes]) -> Image.Image:
         factory, accept = Image.OPEN[name]
         if accept is None or accept(prefix) is True:
             content.seek(0)
-            return factory(content, "")
+            try:
+                return factory(content, "")
+            except SyntaxError as error:
+                if any(what in str(error) for what in ("pixel mode", "samples per pixel")):
+                    raise DataError(told_tiff(file, content)) from None
+                raise
     raise UnidentifiedImageError
 
 
@@ -299,32 +306,3 @@ def _decoded_as(image: Any, raw: str) -> NDArray[np.uint8]:
         tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:])) for tile in image.tile
     ]
     return np.array(image)
-
-
-def lossy_format(image: Image.Image) -> str:
-    """The name of the compression if it changes pixels, else nothing."""
-    if image.format in ("JPEG", "MPO"):
-        return "JPEG"
-    if image.format == "TIFF" and image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
-        return f"TIFF with {image.info['compression'].removeprefix('tiff_')} compression"
-    if image.format == "WEBP" and image.fp is not None:  # type: ignore[attr-defined]
-        content = image.fp  # type: ignore[attr-defined]
-        at = content.tell()
-        content.seek(12)
-        lossy = _has_lossy_chunk(content)
-        content.seek(at)
-        return "lossy WebP" if lossy else ""
-    return ""
-
-
-def _has_lossy_chunk(content: IO[bytes]) -> bool:
-    """Whether a WebP's chunks, of which these are the first, hold pixels of the lossy kind (VP8, not VP8L)."""
-    while len(head := content.read(8)) == 8:
-        kind, size = head[:4], int.from_bytes(head[4:], "little")
-        if kind in (b"VP8 ", b"VP8L"):
-            return kind == b"VP8 "
-        if kind == b"ANMF":
-            content.seek(16, 1)
-            continue
-        content.seek(size + size % 2, 1)
-    return False

@@ -14,6 +14,7 @@ from raylab.data.source import Source
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+JPEG = (".jpg", ".jpeg")
 
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """That systems and network disks put among the files; hidden ones are passed over too."""
@@ -100,10 +101,14 @@ class Layout:
             return [Entry(name, path, None) for name, path in _sorted(images or {})], problems
         entries = [Entry(name, images.get(name), masks.get(name)) for name, _ in _sorted({**images, **masks})]
         lonely = []
+        jpegs: dict[str, str] = {}
+        if images.keys() - masks.keys():
+            jpegs = _scan(source, self.mask_folder(split), self.mask_suffix, JPEG, None, []) or {}
         for name, image, mask, _ in entries:
             if image is not None and mask is None:
                 want = source.uri_of(self.wanted_mask(split, name))
-                lonely.append(f"{source.uri_of(image)}: no mask; add {want} or remove the image")
+                other = f" but {source.uri_of(jpegs[name])}, and JPEG changes ids and colours" if name in jpegs else ""
+                lonely.append(f"{source.uri_of(image)}: no mask{other}; add {want} or remove the image")
             elif image is None and mask is not None:
                 want = source.uri_of(self.wanted_image(split, name))
                 lonely.append(f"{source.uri_of(mask)}: no image; add {want} or remove the mask")

@@ -73,6 +73,10 @@ def test_palette_masks_give_their_indices(tmp_path, ids):
     [
         ("RGB", "in colours (mode RGB)"),
         ("RGBA", "in colours (mode RGBA)"),
+        (
+            "LA",
+            "an alpha channel beside its ids (mode LA), 8-bit class ids (mode L or P) are expected; save it without",
+        ),
         ("1", "one bit"),
         ("I;16", "more than 8 bits (mode I;16)"),
     ],
@@ -86,6 +90,15 @@ def test_masks_of_another_mode(tmp_path, mode, words):
     assert line.startswith(f"{path}: mask")
     assert words in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("coding", [CODING, ColourCoding(((0, 0, 0),))])
+def test_masks_in_colours_of_print(tmp_path, coding):
+    Image.new("CMYK", (8, 8)).save(tmp_path / "mask.tif")
+    with pytest.raises(
+        DataError, match=r"mode CMYK.*expected; save class ids as 8-bit grey, or colours as RGB of 8 bit"
+    ):
+        decode.read_mask(Folder(tmp_path).file("mask.tif"), coding)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])

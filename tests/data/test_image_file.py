@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -146,8 +147,16 @@ def test_12_bits_in_16_are_scaled_as_the_data_set_says(tmp_path):
     [
         (np.zeros((8, 9), np.uint16), {"photometric": "miniswhite"}, "white stored as 0"),
         (np.zeros((3, 8, 9), np.uint16), {"photometric": "rgb", "planarconfig": "separate"}, "stored as R"),
-        (np.zeros((8, 9), np.float32), {}, "more than 8 bits a channel"),
-        (np.zeros((8, 9), np.int32), {}, "more than 8 bits a channel"),
+        (np.zeros((8, 9), np.uint32), {}, "more than 8 bits a channel"),
+        (np.zeros((8, 9), np.float32), {}, "holds floating-point numbers; scale an image"),
+        (np.zeros((8, 9), np.int32), {}, "holds signed whole numbers"),
+        (np.zeros((8, 9), np.int8), {}, "holds signed whole numbers"),
+        (
+            np.zeros((8, 9, 7), np.uint16),
+            {"photometric": "minisblack", "planarconfig": "contig"},
+            "holds 7 bands of uint16, MINISBLACK by its ta",
+        ),
+        (np.zeros((8, 9, 3), np.float64), {"photometric": "rgb"}, "holds 3 bands of float64, RGB by its tags, which"),
     ],
 )
 def test_what_is_not_read_as_it_is_stored_is_refused(tmp_path, pixels, options, words):
@@ -155,6 +164,77 @@ def test_what_is_not_read_as_it_is_stored_is_refused(tmp_path, pixels, options, 
     with pytest.raises(DataError, match=words) as caught:
         decode.read_rgb(file(tmp_path / "a.tif"))
     assert "save it as PNG" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bands", "alpha", "words"),
+    [
+        (4, "unassalpha", None),
+        (4, "assocalpha", None),
+        (4, "unspecified", "has 4 bands: red, green and blue, and 1 that its tags do not call alpha"),
+        (5, "unspecified", "has 5 bands: red, green and blue, and 2 that"),
+        (2, "unspecified", "has 2 bands: one, and 1 that"),
+    ],
+)
+def test_bands_beside_the_colours_are_refused_unless_they_are_alpha(tmp_path, bands, alpha, words):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 9, bands)).astype(np.uint8)
+    if alpha == "assocalpha":
+        pixels[..., 3] = 255
+    extra, kind = [alpha] * (bands - (3 if bands > 3 else 1)), "rgb" if bands > 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=kind, extrasamples=extra, planarconfig="contig")
+    if words is None:
+        np.testing.assert_array_equal(decode.read_rgb(file(tmp_path / "a.tif")), pixels[..., :3])
+        return
+    for read in (read_size, decode.read_rgb, lambda one: decode.read_mask(one, CODING)):
+        with pytest.raises(DataError, match=words):
+            read(file(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "tiff", "webp"])
+def test_files_of_several_pictures_are_refused_by_their_header(tmp_path, kind):
+    pictures = [Image.new("L", (9, 8), value) for value in (0, 90, 200)]
+    pictures[0].save(tmp_path / "a", kind, save_all=True, append_images=pictures[1:])
+    what = "pages" if kind == "tiff" else "frames"
+    for read in (read_size, decode.read_rgb, lambda one: decode.read_mask(one, CODING)):
+        with pytest.raises(DataError, match=f"a: holds 3 {what}, of which only the first would be read; save each as"):
+            read(file(tmp_path / "a"))
+    pictures[0].save(tmp_path / "a", kind, save_all=True)
+    assert read_size(file(tmp_path / "a")) == (8, 9)
+
+
+def test_smaller_copies_and_a_camera_s_previews_are_no_further_pictures(tmp_path):
+    shown = np.full((8, 10, 3), 90, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(shown, photometric="rgb")
+        tiff.write(shown[::2, ::2] + 1, photometric="rgb", subfiletype=1)
+    np.testing.assert_array_equal(decode.read_rgb(file(tmp_path / "a.tif")), shown)
+    first = Image.fromarray(shown)
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[Image.new("RGB", (5, 4))])
+    np.testing.assert_array_equal(decode.read_rgb(file(tmp_path / "a.jpg")), shown)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_size, decode.read_rgb):
+        with pytest.raises(DataError, match=r"a\.png: does not decode \(it is a pipe, socket or device\); replace"):
+            read(file(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("alpha", [255, 254, 0, "tRNS"])
+def test_transparent_pixels_of_masks_in_colours_are_refused(tmp_path, ids, alpha):
+    table = np.asarray([(1, 2, 3), (4, 5, 6), (7, 8, 9)], np.uint8)
+    values, coding = ids(0), ColourCoding(tuple(map(tuple, table.tolist())))
+    mask = Image.fromarray(table[values])
+    if alpha == "tRNS":
+        mask.save(tmp_path / "m.png", transparency=(4, 5, 6))
+    else:
+        mask.putalpha(Image.fromarray(np.where(values == 1, alpha, 255).astype(np.uint8)))
+        mask.save(tmp_path / "m.png")
+    if alpha == 255:
+        np.testing.assert_array_equal(decode.read_mask(file(tmp_path / "m.png"), coding), values)
+        return
+    with pytest.raises(DataError, match=rf"m\.png: mask has {(values == 1).sum()} pixels that are transparent, which"):
+        decode.read_mask(file(tmp_path / "m.png"), coding)
 
 
 def test_masks_of_4_bits_keep_their_ids(tmp_path):
@@ -207,6 +287,8 @@ def test_a_palette_that_shows_other_classes_is_refused(tmp_path, ids):
         ([9, 9, 9, 8, 8, 8], True),  # of no class: a palette for the eye
         ([0, 0, 142, 128, 64, 128], False),
         ([128, 64, 128, 8, 8, 8], False),
+        ([value for grey in range(256) for value in [grey] * 3], True),  # nobody chose these
+        ([0, 0, 0, 0, 0, 0], True),
     ):
         mask.putpalette(colours)
         mask.save(tmp_path / "m.png")
@@ -215,6 +297,30 @@ def test_a_palette_that_shows_other_classes_is_refused(tmp_path, ids):
         else:
             with pytest.raises(DataError, match=r"the palette shows id . as \[.*dataset.yaml says \[.*`coding: col"):
                 decode.read_mask(file(tmp_path / "m.png"), coding)
+
+
+def test_a_palette_speaks_alike_of_all_masks_that_have_it(tmp_path):
+    """Also of one that holds none of the classes whose colours show that it is of these classes."""
+    coding = IdCoding((0, 1, 2), (255,), colours={0: (0, 0, 0), 1: (0, 0, 142), 2: (9, 8, 7)})
+    for values, agrees in (([0, 1], True), ([0, 2], False), ([2, 2], False)):
+        mask = Image.fromarray(np.asarray([values], np.uint8))
+        mask.putpalette([0, 0, 0, 0, 0, 142, 2, 2, 2])
+        mask.save(tmp_path / "m.png")
+        if agrees:
+            decode.read_mask(file(tmp_path / "m.png"), coding)
+        else:
+            with pytest.raises(
+                DataError, match=r"the palette shows id 2 as \[2, 2, 2\], dataset.yaml says \[9, 8, 7\]"
+            ):
+                decode.read_mask(file(tmp_path / "m.png"), coding)
+
+
+def test_ignored_ids_may_share_a_colour(tmp_path):
+    coding = IdCoding((1,), (0, 255), colours={0: (5, 5, 9), 1: (0, 0, 142), 255: (5, 5, 9)})
+    mask = Image.fromarray(np.asarray([[0, 1]], np.uint8))
+    mask.putpalette([5, 5, 9, 0, 0, 142])
+    mask.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(decode.read_mask(file(tmp_path / "m.png"), coding), [[255, 0]])
 
 
 def test_too_many_pixels_are_refused_by_the_header(tmp_path, monkeypatch):

@@ -150,8 +150,15 @@ def test_masks_of_every_lossless_format(lay, extension):
 
 def test_masks_of_other_extensions_are_named(lay):
     root = lay(lambda split, name: f"images/{split}/{name}.png", lambda split, name: f"masks/{split}/{name}.jpg")
-    assert f"{root}/masks/val: holds 2 *.jpg, but masks are read from .png, .tif, .tiff, .bmp, .webp" in problems_of(
-        root
+    told = "*.jpg, but masks are read from .png, .tif, .tiff, .bmp, .webp; save them as PNG (JPEG has changed ids and"
+    assert [line.split(" colours)")[0] for line in problems_of(root)] == [
+        f"{root}/masks/train: holds 3 {told}",
+        f"{root}/masks/val: holds 2 {told}",
+    ]
+    put(root / "masks/train/a.png", 0)
+    assert (
+        f"{root}/images/train/b.png: no mask but {root}/masks/train/b.jpg, and JPEG changes ids and colours; add "
+        in (problems_of(root)[0])
     )
 
 
