@@ -163,6 +163,7 @@ def main(model: type[Experiment], description: str | None) -> None:
 
 def smoke(run: RunConfig) -> RunConfig:
     """The smallest run that goes through every stage: generated scenes, seconds a round, no meaning in its numbers."""
+    asked = "workers" in run.compute.model_fields_set
     scenes = SyntheticConfig(train_images=8, val_images=4, height=64, width=96)
     return RunConfig(
         plugins=run.plugins,
@@ -175,8 +176,8 @@ def smoke(run: RunConfig) -> RunConfig:
         pretraining=PretrainingConfig(data=DataConfig(synthetic=scenes.model_copy(update={"seed": 1}))),
         scoring=ScoringConfig(batch_size=4, pca=8, passes=3),
         budget=BudgetConfig(initial=16, rounds=(16,)),
-        # A process of its own for each training takes longer to start than these trainings take.
-        compute=run.compute.model_copy(update={"workers": 0}) if run.compute == RunConfig().compute else run.compute,
+        # Processes of their own for each stage take longer to start than these stages take.
+        compute=run.compute if asked else run.compute.model_copy(update={"workers": 0}),
         tracking=run.tracking,
         experiment=run.experiment,
     )

@@ -20,7 +20,7 @@ class Progress(Protocol):
         """Take note.
 
         Args:
-            stage: `wait`, `train`, `score`, `select` or `committed`.
+            stage: `train`, `score`, `select` or `committed`.
             done: units of work done.
             total: units in all.
             note: what else a person would like to see, e.g. the loss.

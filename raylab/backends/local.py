@@ -1,4 +1,4 @@
-"""The three expensive steps in the calling process, without Ray: for debugging, notebooks and tests."""
+"""The three expensive steps in the calling process: a run without Ray, or one that a trial of Ray computes alone."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class LocalBackend:
     Args:
         run: whose steps it computes.
         store: of the results.
+        device: where it computes; when None that of `device_of`.
 
     Raises:
         ResourceError: `compute.device` is cuda and there is no GPU.
     """
 
-    def __init__(self, run: ResolvedRun, store: Folder) -> None:
+    def __init__(self, run: ResolvedRun, store: Folder, device: torch.device | None = None) -> None:
         self.run = run
         self.store = store
-        self.device = device_of(run.config.compute)
+        self.device = device or device_of(run.config.compute)
         self.selector: RunSelector | None = None
 
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class LocalBackend:
         self, regions: Regions, round_index: int, table: pa.Table | None, k: int
     ) -> tuple[Selection, dict[str, Any]]:
         """See `raylab.loop.Backend.select`."""
-        self.selector = self.selector or RunSelector(self.run, self.store, regions)
+        self.selector = self.selector or RunSelector(self.run, self.store, regions, self.device.type == "cuda")
         return self.selector.select(round_index, table, k)
 
     def close(self) -> None:

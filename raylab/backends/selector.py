@@ -23,13 +23,14 @@ class RunSelector:
         run: that it selects for.
         store: of its ledger.
         regions: the pool's geometry.
+        use_gpu: whether it may use a GPU, where CuPy can.
     """
 
-    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions) -> None:
+    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions, use_gpu: bool) -> None:
         self.run_store = RunStore(store, run)
         self.seed = run.config.seed
-        xp = array_namespace(run.config.compute.device != "cpu")
-        self.selector = GreedySelector(regions, run.acquisition, LocalShards(regions, run.acquisition, 1, xp))
+        shards = LocalShards(regions, run.acquisition, 1, array_namespace(use_gpu))
+        self.selector = GreedySelector(regions, run.acquisition, shards)
         self.rounds = 0
 
     def select(self, round_index: int, table: pa.Table | None, k: int) -> tuple[Selection, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The selector as a Ray actor: it holds the greedy state of one run, on a GPU where it has one."""
+"""The selector as a Ray actor: it selects for one run, on a GPU where it was given one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class SelectorActor(RunSelector):
         run: that it selects for.
         store: of its ledger.
         regions: the pool's geometry.
+        use_gpu: whether it was given a GPU.
     """
 
-    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions) -> None:
+    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions, use_gpu: bool) -> None:
         load(run.config.plugins)
         if ray.get_runtime_context().was_current_actor_reconstructed:
             _log.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", run.label)
-        super().__init__(run, store, regions)
+        super().__init__(run, store, regions, use_gpu)

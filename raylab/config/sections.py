@@ -229,26 +229,19 @@ class ComputeConfig(Frozen):
     grace: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that runs have to commit what they are at, once SIGINT or SIGTERM asked the study to stop."""
     workers: NonNegative = 1
-    """Ray Train workers; 0 trains in the run's own process."""
+    """Ray Train workers; 0: the whole run, scoring and selection too, is computed in one process, which is the cheapest
+    way to fill a machine or a cluster with many small runs."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs that a worker asks Ray for; with workers 0, that a run does."""
     scorers: Positive = 1
     """Actors of the scoring pool."""
-    cpus_per_scorer: Annotated[float, Field(gt=0)] = 0.75
-    cpus_for_reading: Annotated[float, Field(gt=0)] = 0.25
-    """CPU kept free for the tasks that decode images while the scorers hold theirs."""
+    cpus_per_scorer: Annotated[float, Field(gt=0)] = 1.0
+    readers: Positive = 1
+    """Tasks that decode images for the scorers at once. They take little and ask Ray for no CPU; a GPU needs several
+    to be kept busy."""
     threads: Positive = 1
     """torch threads in every worker and scorer."""
     loader_workers: NonNegative = 0
     """DataLoader processes of every training worker; a GPU needs several to be kept busy."""
     compile: bool = False
     """Train through torch.compile: minutes of compiling a round, then faster steps on a recent GPU."""
-
-    @property
-    def training_cpus(self) -> float:
-        """CPUs held while a round trains."""
-        return max(self.workers, 1) * self.cpus_per_worker
-
-    @property
-    def scoring_cpus(self) -> float:
-        """CPUs held while a round is scored."""
-        return self.scorers * self.cpus_per_scorer + self.cpus_for_reading

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
-import torch
 from ray.exceptions import RayError
 
 from raylab.data import open_dataset
@@ -20,7 +20,7 @@ from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
 from raylab.scoring.predict import ScoringJob, StoredModel, load_predictor, pool_batches
 from raylab.scoring.reduce import reduce_features
-from raylab.training.step import prepare_process
+from raylab.training.step import device_given, prepare_process
 
 _RETRIES = 3
 """Times that a scorer whose process ended is started again; Ray Data would do so for ever."""
@@ -30,21 +30,24 @@ class _Scorer:
     """The actor that holds the model, from its first batch on: an error of its constructor would arrive as text."""
 
     def __init__(self, job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool) -> None:
-        self.job, self.store, self.models = job, store, models
-        self.device = torch.device("cuda" if use_gpu else "cpu")
+        self.job, self.store, self.models, self.use_gpu = job, store, models, use_gpu
         self.predict: Any = None
 
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
+        start = time.perf_counter()
         with carried():
             if self.predict is None:
                 load(self.job.plugins)
                 prepare_process(self.job.compute.threads)
-                self.predict = load_predictor(self.job, self.store, self.models, self.device)
+                self.predict = load_predictor(self.job, self.store, self.models, device_given(self.use_gpu))
             tables = [
                 self.predict(indices.tolist(), list(images))
                 for indices, images in zip(batch["indices"], batch["images"], strict=True)
             ]
         table = pa.concat_tables(tables)
+        seconds = np.zeros(len(table))
+        seconds[0] = time.perf_counter() - start
+        table = table.append_column("seconds", pa.array(seconds))
         return table.append_column("peak_memory", pa.array(np.full(len(table), peak_memory())))
 
 
@@ -61,8 +64,8 @@ def score(
         progress: told of every block that arrives.
 
     Returns:
-        The region table sorted by region_id, features reduced by PCA; and `peak_memory` in bytes (the largest
-        actor's).
+        The region table sorted by region_id, features reduced by PCA; `seconds` that the scorers worked, divided by
+        their number; and `peak_memory` in bytes (the largest actor's).
 
     Raises:
         StoreError: a model is not the one that was committed, or the rows are not exactly the pool's regions.
@@ -79,9 +82,12 @@ def score(
     except RayError as error:
         raise known_cause(error) or error from None
     rows = pa.concat_tables(tables)
-    peak = int(rows["peak_memory"].to_numpy().max())
-    rows = rows.drop_columns(["peak_memory"]).sort_by("region_id").combine_chunks()
-    return reduce_features(rows, job.regions.n_regions, job.pca), {"peak_memory": peak}
+    cost = {
+        "seconds": float(rows["seconds"].to_numpy().sum()) / job.compute.scorers,
+        "peak_memory": int(rows["peak_memory"].to_numpy().max()),
+    }
+    rows = rows.drop_columns(list(cost)).sort_by("region_id").combine_chunks()
+    return reduce_features(rows, job.regions.n_regions, job.pca), cost
 
 
 def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel], use_gpu: bool) -> Any:
@@ -91,7 +97,9 @@ def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel],
     context.raise_original_map_exception = True  # else its class is lost on the way
     batches = list(pool_batches(job, open_dataset(job.data)))
     rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
-    read = rows.map(PoolReader(job.data, job.plugins), num_cpus=job.compute.cpus_for_reading)
+    # Readers that asked for a CPU would wait for one that scorers hold, who wait for what they read.
+    readers = ray.data.TaskPoolStrategy(size=job.compute.readers)
+    read = rows.map(PoolReader(job.data, job.plugins), num_cpus=0, compute=readers)
     scored = read.map_batches(
         _Scorer,
         fn_constructor_args=(job, store, models, use_gpu),

@@ -1,4 +1,4 @@
-"""A grid of runs, on Ray Tune or in one process: what they share is computed once, and what is held at once fits.
+"""A grid of runs, on Ray Tune or in one process: what they share is computed once.
 
 Nothing is imported before it is asked for: the services of a study live in small processes of their own, which import
 this package and need none of it.

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raylab.acquisition import PREDICTED_CLASS
-from raylab.config import ComputeConfig, RunConfig, StudyConfig
+from raylab.config import RunConfig, StudyConfig
 from raylab.data import FileDataset, SegmentationDataset, dataset_row, open_dataset
-from raylab.errors import ConfigError, DataError, ResourceError
+from raylab.errors import ConfigError, DataError
 from raylab.models import build_model, model_builder
 from raylab.pool import check_budget
 from raylab.regions import RegionGrid
 from raylab.scoring.uncertainty import MAPS
 
 
-def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | None = None) -> str:
+def check_study(config: StudyConfig) -> str:
     """Find every mistake that can be found before the first training.
 
     Args:
         config: of the study.
-        cpus: that Ray has; not checked when None.
-        gpus: likewise.
 
     Returns:
         Where the weights come from that every round starts from, and their SHA-256.
@@ -30,7 +28,6 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
         ConfigError: a data set, strategy, architecture, N or backbone that cannot work.
         WeightsError: no pre-trained weights.
         BudgetError: the pool is smaller than the budget.
-        ResourceError: a stage holds more than there is.
     """
     check_grid(config)
     runs = config.runs()
@@ -46,8 +43,6 @@ def check_study(config: StudyConfig, cpus: float | None = None, gpus: float | No
             raise DataError([_of_pretraining(line) for line in error.problems]) from None
         except ConfigError as error:
             raise ConfigError(_of_pretraining(str(error))) from None
-    if cpus is not None:
-        check_resources(config.run.compute, cpus, gpus or 0)
     model = build_model(config.run.model, len(dataset.classes), seed=0)
     return f"{model.weights_source}, sha256 {model.weights_sha256}" if model.weights_sha256 else model.weights_source
 
@@ -114,19 +109,3 @@ def _check_maps(run: RunConfig, runs: Sequence[RunConfig]) -> None:
                 f"strategies: {other.strategy.label} asks a committee, and there is one model without dropout; set "
                 "model.dropout above 0 (MC dropout, scoring.passes at least 2) or training.ensemble above 1"
             )
-
-
-def check_resources(compute: ComputeConfig, cpus: float, gpus: float) -> None:
-    """Whether the largest stage fits.
-
-    Raises:
-        ResourceError: it says the sum that does not.
-    """
-    training = f"compute.workers: {max(compute.workers, 1)} x {compute.cpus_per_worker:g}"
-    scoring = f"compute.scorers: {compute.scorers} x {compute.cpus_per_scorer:g} + {compute.cpus_for_reading:g} to read"
-    for sum_, amount in ((training, compute.training_cpus), (scoring, compute.scoring_cpus)):
-        if amount > cpus:
-            raise ResourceError(f"{sum_} = {amount:g} CPUs are needed at once, but Ray has {cpus:g}; lower it")
-    wanted = max(compute.workers, compute.scorers, 1)
-    if compute.device == "cuda" and gpus < wanted:
-        raise ResourceError(f"compute.device: cuda needs {wanted} GPUs at once, but Ray has {gpus:g}; use auto or cpu")

@@ -6,35 +6,37 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ray
 from ray import tune
-from ray.exceptions import RayError
 from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.search import BasicVariantGenerator
 
+from raylab.backends.devices import Devices, devices_for
 from raylab.backends.failures import failure_reason, out_of_memory
+from raylab.backends.local import LocalBackend
 from raylab.backends.ray import RayBackend
-from raylab.backends.resource_pool import ResourcePool, service
+from raylab.config import ComputeConfig
 from raylab.errors import known_cause
 from raylab.files import Folder
 from raylab.guardian import guardian
+from raylab.loop import Backend
 from raylab.plugins import load
-from raylab.runs.studies import study_folder
+from raylab.runs import ResolvedRun
 from raylab.study.base import Watcher
-from raylab.study.checks import check_resources
-from raylab.study.collector import CollectedProgress, ProgressCollector
-from raylab.study.events import ProgressEvent
+from raylab.study.collector import CollectedProgress, fetched, progress_collector
 from raylab.study.grid import Grid
 from raylab.study.interrupts import Interrupts, StoppedTask
+from raylab.study.nodes import live_nodes
 from raylab.study.ray_session import ray_session
+from raylab.study.resources import check_resources, devices_line, fitting_runs, gpus_of
 from raylab.study.task import Tasks
+from raylab.training.step import device_given
 
 _TRIAL_MEMORY = 500 * 2**20
-"""What the process that drives a run needs. Asking for memory and for no CPU places a trial without taking a CPU
-from the workers it waits for; an empty request is refused by Tune."""
+"""What a process needs that drives a run and computes nothing. Asking for memory and for no CPU places it without
+taking a CPU from the workers it waits for; an empty request is refused by Tune."""
 
 FAILED = "failed"
 """What a trial returns the reason of its failure under."""
@@ -52,32 +54,30 @@ def run_tasks(watcher: Watcher) -> None:
         RunFailedError: once all that could be done is done.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it tells failures with tracebacks
-    with ray_session():
-        resources = ray.cluster_resources()
-        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-        for study in watcher.studies:
-            check_resources(study.config.run.compute, cpus, gpus)
-        with service(ResourcePool, cpus, gpus) as resource_pool, service(ProgressCollector) as collector:
-            driver = _Driver(watcher, resource_pool, collector, cpus, gpus)
+    computes = list(dict.fromkeys(study.config.run.compute for study in watcher.studies))
+    with ray_session() as started_here:
+        nodes = live_nodes()
+        for compute in computes:
+            check_resources(compute, nodes)
+        devices = {compute: devices_for(compute, gpus_of(nodes)) for compute in computes}
+        for line in dict.fromkeys(devices_line(*item) for item in devices.items()):
+            watcher.say(line)
+        with progress_collector() as collector:
+            driver = _Driver(watcher, Trial(watcher.grid, watcher.store, collector, devices), not started_here)
             watcher.follow(driver.run_phase)
 
 
 class _Driver:
-    def __init__(self, watcher: Watcher, resource_pool: Any, collector: Any, cpus: float, gpus: float) -> None:
+    def __init__(self, watcher: Watcher, trial: Trial, shared: bool) -> None:
         self.watcher = watcher
-        self.collector = collector
-        computes = [study.config.run.compute for study in watcher.studies]
-        use_gpu = any(compute.device != "cpu" for compute in computes) and gpus > 0
-        self.trial = Trial(watcher.grid, watcher.store, resource_pool, collector, use_gpu)
-        fit = cpus / max(max(c.training_cpus, c.scoring_cpus) for c in computes)
-        if use_gpu:
-            fit = min(fit, gpus / max(max(c.workers, c.scorers, 1) for c in computes))
-        self.concurrent = watcher.studies[0].config.concurrent_runs or max(1, int(fit))
+        self.trial = trial
+        self.shared = shared
+        self.one_at_a_time = False
 
     def run_phase(self, tasks: Sequence[str]) -> None:
         deaths = Counter[str]()
         while tasks and not self.watcher.interrupts.requested:
-            following = _Following(self.watcher, self.collector)
+            following = _Following(self.watcher, self.trial.collector, self.most_runs)
             try:
                 self._tune(tasks, following)
                 return
@@ -86,28 +86,38 @@ class _Driver:
                 if not out_of_memory(error):
                     raise
                 reason = failure_reason(error)
-                if self.concurrent > 1:
+                if not self.one_at_a_time:
                     self.watcher.say(f"{reason}; the runs go on one at a time")
-                    self.concurrent = 1
+                    self.one_at_a_time = True
                 else:
                     deaths[following.last_started] += 1
                     if deaths[following.last_started] > 1:
                         self.watcher.failed(following.last_started, reason)
                 tasks = self.watcher.remaining(tasks)
 
+    def most_runs(self) -> int:
+        """Runs that may be in progress now; 0: as many as Ray finds room for."""
+        if self.one_at_a_time:
+            return 1
+        computes = list(self.trial.devices)
+        if (asked := self.watcher.studies[0].config.concurrent_runs) or not any(one.workers for one in computes):
+            return asked
+        nodes = live_nodes()
+        # Processes that drive runs ask for no CPU, so Ray alone would start all of them. On a Ray that was joined, one
+        # more than fits shows an autoscaler that there is work.
+        return max(1, min(fitting_runs(compute, nodes) for compute in computes) + self.shared)
+
     def _tune(self, tasks: Sequence[str], following: _Following) -> None:
-        store = self.watcher.store
-        folder = study_folder(self.watcher.studies[0].name)
         with tempfile.TemporaryDirectory(dir=guardian().folder) as scratch:
             # Trials keep nothing with Tune: a run goes on from what it committed to the store.
             tuner = tune.Tuner(
-                tune.with_resources(self.trial, tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}])),
+                tune.with_resources(self.trial, self.trial.request),
                 param_space={"task": tune.grid_search(list(tasks))},
                 # A process that drove a run drives the next: starting one and importing torch takes seconds.
-                tune_config=tune.TuneConfig(max_concurrent_trials=self.concurrent, reuse_actors=True),
+                tune_config=tune.TuneConfig(search_alg=following.search, reuse_actors=True),
                 run_config=tune.RunConfig(
                     name="tune",
-                    **({"storage_path": scratch} if store.local else store.for_ray(folder)),
+                    storage_path=scratch,
                     failure_config=tune.FailureConfig(max_failures=3),
                     callbacks=[following],
                     stop=_Overdue(self.watcher.interrupts),
@@ -133,18 +143,21 @@ class _Following(TrialProgressCallback):  # type: ignore[misc]
     Args:
         watcher: is told.
         collector: actor handle of the `ProgressCollector`.
+        most_runs: says how many may be in progress at this moment.
 
     Attributes:
+        search: gives Tune the next trial, as long as there may be one more.
         last_started: task of the trial that was started last.
     """
 
-    def __init__(self, watcher: Watcher, collector: Any) -> None:
+    def __init__(self, watcher: Watcher, collector: Any, most_runs: Callable[[], int]) -> None:
         super().__init__()
         self.watcher = watcher
         self.collector = collector
+        self.most_runs = most_runs
+        self.search = BasicVariantGenerator(max_concurrent=most_runs())
         self.last_started = ""
         self._fetched = 0.0
-        self._told = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune writes its callbacks down for a restoration that is not used here
@@ -159,23 +172,15 @@ class _Following(TrialProgressCallback):  # type: ignore[misc]
             self.watcher.failed(trial.config["task"], reason)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Say where the trials are, once a second."""
-        if self.watcher.interrupts.requested and not self._told:
-            self._told = True
-            if self.collector is not None:
-                self.collector.stop.remote()
+        """Once a second, say where the trials are, and ask how many there may be."""
         if time.monotonic() - self._fetched >= 1.0:
             self.fetch()
+            self.search.max_concurrent = self.most_runs()
 
     def fetch(self) -> None:
         """Say where the trials are."""
         self._fetched = time.monotonic()
-        try:
-            if self.collector is not None:
-                self.watcher.take(ray.get(self.collector.fetch.remote()))
-        except RayError as error:
-            self.watcher.say(f"where runs are is not told any more: {failure_reason(error)}")
-            self.collector = None
+        self.watcher.take(fetched(self.collector, self.watcher.interrupts.requested))
 
     def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
         """Nothing: the console has said it."""
@@ -205,18 +210,24 @@ class Trial:
     Args:
         grid: of the studies.
         store: of the results.
-        resource_pool: actor handle of the `ResourcePool`.
         collector: actor handle of the `ProgressCollector`.
-        use_gpu: whether workers and scorers get a GPU each.
+        devices: of the studies, by what they ask for.
     """
 
-    def __init__(self, grid: Grid, store: Folder, resource_pool: Any, collector: Any, use_gpu: bool) -> None:
+    def __init__(self, grid: Grid, store: Folder, collector: Any, devices: Mapping[ComputeConfig, Devices]) -> None:
         self.grid = grid
         self.store = store
-        self.resource_pool = resource_pool
         self.collector = collector
-        self.use_gpu = use_gpu
+        self.devices = devices
         self.__name__ = "raylab"
+
+    def request(self, trial: dict[str, str]) -> tune.PlacementGroupFactory:
+        """What the process of a trial asks Ray for: what its run uses, if it computes it itself."""
+        compute = self.grid.run_of(trial["task"]).config.compute
+        if compute.workers:
+            return tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}])
+        gpus = {"GPU": 1} if self.devices[compute].network else {}
+        return tune.PlacementGroupFactory([{"CPU": compute.cpus_per_worker, **gpus}])
 
     def __call__(self, trial: dict[str, str]) -> dict[str, str]:
         """Do the task that a trial names, unless it is done.
@@ -228,26 +239,23 @@ class Trial:
             Exception: what trying again may help against.
         """
         task = trial["task"]
-        tasks = Tasks(
-            self.grid, self.store, lambda run: RayBackend(run, self.store, self.resource_pool, task, self.use_gpu)
-        )
+        progress = CollectedProgress(self.collector, task)
         try:
             load(self.grid.plugins)
-            progress = CollectedProgress(self.collector, task)
             progress.check()
-            tasks.do(task, progress)
+            Tasks(self.grid, self.store, self._backend).do(task, progress)
         except StoppedTask:
             return {FAILED: ""}
         except Exception as error:
             if (known := known_cause(error)) is None:
                 raise
-            self._post(ProgressEvent(task, 0, "failed", note=str(known)))
+            progress.end("failed", str(known))
             return {FAILED: str(known)}
-        finally:
-            ray.get(self.resource_pool.leave.remote(task))
-        self._post(ProgressEvent(task, 0, "done"))
+        progress.end("done")
         return {FAILED: ""}
 
-    def _post(self, event: ProgressEvent) -> None:
-        with suppress(RayError):  # nothing hangs on it
-            ray.get(self.collector.post.remote(event))
+    def _backend(self, run: ResolvedRun) -> Backend:
+        devices = self.devices[run.config.compute]
+        if run.config.compute.workers:
+            return RayBackend(run, self.store, devices)
+        return LocalBackend(run, self.store, device_given(devices.network))

@@ -52,13 +52,19 @@ class Grid:
         able = {name for phase in self.phases({task}) for name in phase} - {task}
         return {*self.runs, *self.supervised} - able
 
+    def run_of(self, task: str) -> ResolvedRun:
+        """The run whose configuration a task is done with."""
+        if task in self.supervised:
+            return self.supervised[task].shared
+        return self.pretrainings.get(task) or self.firsts.get(task) or self.runs[task]
+
     def name_of(self, task: str) -> str:
         """A task as a person would call it."""
         if task in self.supervised:
             return "fully supervised"
         if task in self.pretrainings:
             return "pre-training"
-        run = self.firsts.get(task) or self.runs[task]
+        run = self.run_of(task)
         who = "all strategies" if task in self.firsts else run.strategy
         return f"{who} N{run.config.regions.size} seed {run.config.seed}"
 

@@ -29,8 +29,10 @@ _ALONE = f"unset {VARIABLE} to let raylab start Ray on this machine"
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
+def ray_session() -> Iterator[bool]:
     """Ray for the length of a block, unless this process has it already.
+
+    Gives whether it was started here, for this process alone.
 
     Ray that was started here ends with the block, and its folders of sockets, logs and temporary files go, also where
     this process is killed.
@@ -39,7 +41,7 @@ def ray_session() -> Iterator[None]:
         ClusterError: Ray does not start, or none answers where RAY_ADDRESS says.
     """
     if ray.is_initialized():
-        yield
+        yield False
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -60,7 +62,7 @@ def ray_session() -> Iterator[None]:
                     _start(folder)
             else:
                 _join(address)
-        yield
+        yield started_here
     finally:
         ray.shutdown()
         if started_here:

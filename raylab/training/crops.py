@@ -54,11 +54,12 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         )
         return torch.from_numpy(image.copy()).permute(2, 0, 1), torch.from_numpy(mask.copy())
 
-    def batches(self, start: int, rank: int, workers: int, loader_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, start: int, rank: int, workers: int, loader_workers: int, pinned: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """This worker's share of the global batches from iteration `start` on: every `workers`-th crop."""
         size = self.job.training.batch_size
         shares = [list(range(i * size + rank, (i + 1) * size, workers)) for i in range(start, self.job.iterations)]
-        pinned = torch.cuda.is_available()
         # A forked process cannot read from an object store, so there its processes are started in another way.
         context = start_method() if loader_workers else None
         return iter(

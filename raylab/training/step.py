@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raylab.data.base import SegmentationDataset, Split
-from raylab.errors import TrainingError
+from raylab.errors import ResourceError, TrainingError
 from raylab.models import Segmenter, build_model
 from raylab.training.crops import Crops
 from raylab.training.job import TrainingJob
@@ -58,6 +59,23 @@ def prepare_process(threads: int) -> None:
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+
+
+def device_given(use_gpu: bool) -> torch.device:
+    """The device of a process that asked Ray for a GPU, or for none: Ray does not hide those that it gave to others.
+
+    Args:
+        use_gpu: whether it did.
+
+    Raises:
+        ResourceError: torch cannot use what Ray gave.
+    """
+    if use_gpu and not torch.cuda.is_available():
+        raise ResourceError(
+            f"compute.device: Ray gave a GPU on {platform.node()}, where torch finds none that it can use; set it to "
+            "cpu, or tell that node's Ray how many GPUs it has"
+        )
+    return torch.device("cuda" if use_gpu else "cpu")
 
 
 @contextmanager
@@ -113,7 +131,7 @@ def train(job: TrainingJob, device: torch.device, report: Report, resume: dict[s
     if workers > 1:
         network = DistributedDataParallel(network, broadcast_buffers=False)
     model.train()
-    batches = crops.batches(start, rank, workers, job.compute.loader_workers)
+    batches = crops.batches(start, rank, workers, job.compute.loader_workers, pinned=device.type == "cuda")
     for done, (images, masks) in enumerate(batches, start + 1):
         losses.append(_step(network, optimiser, job, device, done - 1, images, masks))
         if done % job.training.checkpoint_every == 0 or done == job.iterations:

@@ -1,4 +1,4 @@
-"""One round's training and evaluation with Ray Train: data-parallel over 0..k workers, resumed where a kill left it."""
+"""One round's training and evaluation with Ray Train: data-parallel over k workers, resumed where a kill left it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
-import torch
 import torch.distributed as dist
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
@@ -21,8 +20,8 @@ from raylab.plugins import load
 from raylab.progress import Progress
 from raylab.training.checkpoint import STATE, decode_state, encode_state
 from raylab.training.job import TrainingJob
-from raylab.training.session import fit_in_process, largest, run_session
-from raylab.training.step import prepare_process
+from raylab.training.session import largest, run_session
+from raylab.training.step import device_given, prepare_process
 
 logger = logging.getLogger(__name__)
 _RETRIES = 3
@@ -35,12 +34,12 @@ def fit(
     """Train and evaluate; the model is written by rank 0 of the workers, straight into the store.
 
     Args:
-        job: what to train; `job.compute.workers` = 0 trains in this process.
+        job: what to train.
         store: of the results.
         folder: below the storage root, for the checkpoints of the training; the same at a restart, which
             continues after the last of them. Deleted by whoever commits the training.
         model_path: below the storage root, of the trained weights (safetensors).
-        use_gpu: whether each worker gets a GPU.
+        use_gpu: whether each worker asks for a GPU.
         progress: told of every step; must pickle.
 
     Returns:
@@ -51,9 +50,6 @@ def fit(
         RaylabError: whatever else the workers meet that the user can fix.
         TrainingFailedError: workers failed `_RETRIES` + 1 times.
     """
-    if job.compute.workers == 0:
-        device = torch.device("cuda" if use_gpu else "cpu")
-        return fit_in_process(job, store, folder, model_path, device, progress)
     for attempt in range(_RETRIES + 1):
         try:
             # Ray Train leaves a handler of its own in a main thread, and with it the controller.
@@ -75,7 +71,13 @@ def _trainer(
 ) -> TorchTrainer:
     return TorchTrainer(
         _worker,  # type: ignore[arg-type]  # Ray's annotation knows no return value
-        train_loop_config={"job": job, "store": store, "model_path": model_path, "progress": progress},
+        train_loop_config={
+            "job": job,
+            "store": store,
+            "model_path": model_path,
+            "progress": progress,
+            "use_gpu": use_gpu,
+        },
         scaling_config=ScalingConfig(
             num_workers=job.compute.workers,
             use_gpu=use_gpu,
@@ -96,6 +98,7 @@ def _trainer(
 def _worker(settings: dict[str, Any]) -> dict[str, Any]:
     job: TrainingJob = settings["job"]
     load(job.plugins)
+    device_given(settings.pop("use_gpu"))
     prepare_process(job.compute.threads)
     resume = None
     if checkpoint := ray.train.get_checkpoint():

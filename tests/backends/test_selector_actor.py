@@ -48,7 +48,7 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path
 
     commit(0, labelled)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 3}
-    actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions)
+    actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions, False)
     for t in (1, 2):
         picks, cost = ray_session.get(actor.select.remote(t, table, 12))
         expected = select(

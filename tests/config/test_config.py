@@ -7,7 +7,6 @@ from pydantic import ValidationError
 
 from raylab.config import (
     BudgetConfig,
-    ComputeConfig,
     RegionConfig,
     RunConfig,
     StudyConfig,
@@ -148,9 +147,3 @@ def test_a_budget_never_falls_to_nothing():
     run = RunConfig(regions=RegionConfig(size=16), budget=BudgetConfig(initial=4, rounds=(1,)))
     (one,) = StudyConfig(run=run, strategies=("random",), region_sizes=(64,)).runs()
     assert one.budget == BudgetConfig(initial=1, rounds=(1,))
-
-
-def test_what_the_stages_hold():
-    compute = ComputeConfig(workers=3, cpus_per_worker=1.5, scorers=2, cpus_per_scorer=0.75, cpus_for_reading=0.25)
-    assert (compute.training_cpus, compute.scoring_cpus) == (4.5, 1.75)
-    assert ComputeConfig(workers=0, cpus_per_worker=2).training_cpus == 2

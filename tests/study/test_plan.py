@@ -19,12 +19,11 @@ from raylab.config import (
     TrainingConfig,
 )
 from raylab.data import DATASETS
-from raylab.errors import BudgetError, ConfigError, ResourceError
+from raylab.errors import BudgetError, ConfigError
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.runs import RunStore
 from raylab.study import Plan, check_study, plan_studies
-from raylab.study.checks import check_resources
 from tests.configs import resolved_runs, tiny_run
 
 SCENES_N16 = 8 * 4 * 6
@@ -142,33 +141,6 @@ def test_names_are_looked_up_before_anything_starts():
         with pytest.raises(ConfigError) as caught:
             check_study(study(run))
         assert str(caught.value) == line
-
-
-@pytest.mark.parametrize(
-    ("compute", "cpus", "gpus", "message"),
-    [
-        ({"workers": 3, "cpus_per_worker": 1.5}, 4, 0,
-         "compute.workers: 3 x 1.5 = 4.5 CPUs are needed at once, but Ray has 4; lower it"),
-        ({"workers": 0, "cpus_per_worker": 8}, 4, 0, "compute.workers: 1 x 8 = 8 CPUs are needed at once"),
-        ({"scorers": 2, "cpus_per_scorer": 1}, 2, 0,
-         "compute.scorers: 2 x 1 + 0.25 to read = 2.25 CPUs are needed at once, but Ray has 2; lower it"),
-        ({"device": "cuda"}, 4, 0, "compute.device: cuda needs 1 GPUs at once, but Ray has 0; use auto or cpu"),
-        ({"device": "cuda", "workers": 2, "scorers": 3}, 16, 2,
-         "compute.device: cuda needs 3 GPUs at once, but Ray has 2"),
-    ],
-)  # fmt: skip
-def test_too_few_resources_say_the_sum(compute, cpus, gpus, message):
-    with pytest.raises(ResourceError) as caught:
-        check_resources(ComputeConfig(**compute), cpus, gpus)
-    assert str(caught.value).startswith(message)
-    with pytest.raises(ResourceError, match=r"compute\."):
-        check_study(study({"compute": ComputeConfig(**compute)}), cpus, gpus)
-
-
-def test_what_just_fits():
-    check_resources(ComputeConfig(workers=2, scorers=2), 2, 0)
-    check_resources(ComputeConfig(workers=2, scorers=2, device="cuda"), 2, 2)
-    check_study(study({"compute": ComputeConfig(cpus_per_worker=99)}))  # no Ray is asked yet
 
 
 def test_batches_that_cannot_be_shared():

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from raylab.files import Folder
+from raylab.training.session import fit_in_process
 from raylab.training.trainer import fit
 from tests.progress import Silent
 from tests.training.jobs import job_for
@@ -19,7 +21,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 def fit_with(workers: int, folder: Path) -> tuple[dict[str, Any], bytes]:
     """What a training gives, and its model's file."""
     store, job = Folder(str(folder / f"{workers}")), job_for(workers, np.arange(0, 192, 5))
-    record = fit(job, store, "training", "model.safetensors", False, Silent())
+    if workers:
+        record = fit(job, store, "training", "model.safetensors", False, Silent())
+    else:
+        record = fit_in_process(job, store, "training", "model.safetensors", torch.device("cpu"), Silent())
     return record, store.read_bytes("model.safetensors")
 
 
