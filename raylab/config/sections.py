@@ -218,6 +218,17 @@ class BudgetConfig(Frozen):
         return BudgetConfig(unit=self.unit, initial=initial, rounds=tuple(rounds))
 
 
+class ExpectConfig(Frozen):
+    """What a cluster that grows will have: a study has its autoscaler bring it, and waits for it before all else."""
+
+    cpus: NonNegative = 0
+    """CPUs of all nodes together."""
+    gpus: NonNegative = 0
+    """GPUs of all nodes together."""
+    minutes: Annotated[float, Field(gt=0)] = 15.0
+    """How long they are waited for before the study is given up."""
+
+
 class ComputeConfig(Frozen):
     """What the run holds of the machine; none of it changes a result beyond float rounding."""
 
@@ -239,6 +250,12 @@ class ComputeConfig(Frozen):
     readers: Positive = 1
     """Tasks that decode images for the scorers at once. They take little and ask Ray for no CPU; a GPU needs several
     to be kept busy."""
+    expect: ExpectConfig = ExpectConfig()
+    """For clusters whose nodes come as they are asked for: `{gpus: 8}`."""
+    max_failures: NonNegative = 3
+    """Times that what lost a process or a node is tried again, going on after what it had kept."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds between checkpoints, besides those of `training.checkpoint_every`; a killed training loses no more."""
     threads: Positive = 1
     """torch threads in every worker and scorer."""
     loader_workers: NonNegative = 0

@@ -22,9 +22,6 @@ from raylab.scoring.predict import ScoringJob, StoredModel, load_predictor, pool
 from raylab.scoring.reduce import reduce_features
 from raylab.training.step import device_given, prepare_process
 
-_RETRIES = 3
-"""Times that a scorer whose process ended is started again; Ray Data would do so for ever."""
-
 
 class _Scorer:
     """The actor that holds the model, from its first batch on: an error of its constructor would arrive as text."""
@@ -70,7 +67,7 @@ def score(
     Raises:
         StoreError: a model is not the one that was committed, or the rows are not exactly the pool's regions.
         RaylabError: whatever else reading and predicting raise.
-        RayError: a process that scores ended `_RETRIES` + 1 times, as for want of memory.
+        RayError: a process that scores ended more than `compute.max_failures` times, as for want of memory.
     """
     tables = []
     done = 0
@@ -109,7 +106,7 @@ def scored_blocks(job: ScoringJob, store: Folder, models: Sequence[StoredModel],
         num_gpus=1 if use_gpu else 0,
         batch_format="numpy",
         # Ray 2.60 calls unnamed options deprecated, and has none by name that bounds how often an actor is restarted.
-        max_restarts=_RETRIES,
-        max_task_retries=_RETRIES,
+        max_restarts=job.compute.max_failures,
+        max_task_retries=job.compute.max_failures,
     )
     return scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)

@@ -28,9 +28,9 @@ from raylab.study.base import Watcher
 from raylab.study.collector import CollectedProgress, fetched, progress_collector
 from raylab.study.grid import Grid
 from raylab.study.interrupts import Interrupts, StoppedTask
-from raylab.study.nodes import live_nodes
+from raylab.study.nodes import live_nodes, wait_for_nodes
 from raylab.study.ray_session import ray_session
-from raylab.study.resources import check_resources, devices_line, fitting_runs, gpus_of
+from raylab.study.resources import check_resources, devices_line, fitting_runs, together
 from raylab.study.task import Tasks
 from raylab.training.step import device_given
 
@@ -50,16 +50,18 @@ def run_tasks(watcher: Watcher) -> None:
 
     Raises:
         ClusterError: Ray does not start, or none answers where RAY_ADDRESS says.
-        ResourceError: a stage holds more than there is.
+        ResourceError: a stage holds more than there is, or the nodes that are expected do not come.
         RunFailedError: once all that could be done is done.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it tells failures with tracebacks
     computes = list(dict.fromkeys(study.config.run.compute for study in watcher.studies))
     with ray_session() as started_here:
+        for compute in computes:
+            wait_for_nodes(compute.expect, not started_here, watcher.say)
         nodes = live_nodes()
         for compute in computes:
             check_resources(compute, nodes)
-        devices = {compute: devices_for(compute, gpus_of(nodes)) for compute in computes}
+        devices = {compute: devices_for(compute, together(nodes, "GPU")) for compute in computes}
         for line in dict.fromkeys(devices_line(*item) for item in devices.items()):
             watcher.say(line)
         with progress_collector() as collector:
@@ -118,7 +120,7 @@ class _Driver:
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
-                    failure_config=tune.FailureConfig(max_failures=3),
+                    failure_config=tune.FailureConfig(max_failures=max(one.max_failures for one in self.trial.devices)),
                     callbacks=[following],
                     stop=_Overdue(self.watcher.interrupts),
                     verbose=0,

@@ -53,9 +53,9 @@ def stages(compute: ComputeConfig, devices: Devices) -> Iterator[Processes]:
         yield Processes("selection", 1, 0 if devices.selection else 1, int(devices.selection))
 
 
-def gpus_of(nodes: Sequence[Node]) -> float:
-    """GPUs of some nodes together."""
-    return sum(node.get("GPU", 0) for node in nodes)
+def together(nodes: Sequence[Node], kind: str) -> float:
+    """What some nodes have together: `CPU` or `GPU`."""
+    return sum(node.get(kind, 0) for node in nodes)
 
 
 def check_resources(compute: ComputeConfig, nodes: Sequence[Node]) -> None:
@@ -68,7 +68,7 @@ def check_resources(compute: ComputeConfig, nodes: Sequence[Node]) -> None:
     Raises:
         ResourceError: it says the sum that does not fit, and what would.
     """
-    gpus = gpus_of(nodes)
+    gpus = together(nodes, "GPU")
     if compute.device == "cuda" and not gpus:
         raise ResourceError("compute.device: cuda, but Ray has no GPU; set it to auto or cpu")
     for stage in stages(compute, devices_for(compute, gpus)):
@@ -84,17 +84,20 @@ def check_resources(compute: ComputeConfig, nodes: Sequence[Node]) -> None:
 
 def fitting_runs(compute: ComputeConfig, nodes: Sequence[Node]) -> int:
     """How many runs some nodes hold at once, each in its largest stage."""
-    devices = devices_for(compute, gpus_of(nodes))
+    devices = devices_for(compute, together(nodes, "GPU"))
     return min(stage.held(nodes) // stage.number for stage in stages(compute, devices))
 
 
 def shapes(nodes: Sequence[Node]) -> str:
     """Nodes in words, alike ones together: `2 of 8 CPUs and 1 GPU`."""
     alike = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
-    return ", ".join(
-        f"{number} of {_amount(cpus, 'CPU')}" + (f" and {_amount(gpus, 'GPU')}" if gpus else "")
-        for (cpus, gpus), number in alike.items()
-    )
+    return ", ".join(f"{number} of {amounts(*shape)}" for shape, number in alike.items())
+
+
+def amounts(cpus: float, gpus: float) -> str:
+    """CPUs and GPUs in words; no CPU only where there is nothing at all."""
+    both = [_amount(value, kind) for value, kind in ((cpus, "CPU"), (gpus, "GPU")) if value]
+    return " and ".join(both) or _amount(0, "CPU")
 
 
 def _amount(value: float, kind: str) -> str:

@@ -22,6 +22,8 @@ from raylab.training.checkpoint import STATE, decode_state, encode_state
 from raylab.training.job import TrainingJob
 from raylab.training.step import evaluate, torch_settings, train
 
+_LOOK_EVERY = 10
+"""Iterations between two looks at the clock, which workers take together."""
 SaveCheckpoint = Callable[[int, Callable[[], dict[str, Any]]], None]
 """Keeps what a training resumes from: takes the iterations done, and a function that gives the state."""
 
@@ -59,7 +61,16 @@ def fit_in_process(
             progress("train", 0, job.iterations, "its checkpoint is damaged; from the start")
     try:
         with torch_settings(job.compute.threads):
-            record = run_session(job, store, model_path, device, progress, save_checkpoint, resume)
+            record = run_session(
+                job,
+                store,
+                model_path,
+                device,
+                progress,
+                save_checkpoint,
+                lambda seconds: seconds >= job.compute.checkpoint_seconds,
+                resume,
+            )
     except TrainingError:
         store.delete(folder)  # what diverged is not gone on with
         raise
@@ -73,17 +84,20 @@ def run_session(
     device: torch.device,
     progress: Progress,
     save_checkpoint: SaveCheckpoint,
+    due: Callable[[float], bool],
     resume: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Train, evaluate and write the model; with a process group, this worker's share, rank 0 writing.
 
     Args:
-        job: what to train; `training.checkpoint_every` says how often `save_checkpoint` is called.
+        job: what to train; `save_checkpoint` is called every `training.checkpoint_every` iterations and when `due`.
         store: of the results.
         model_path: below the storage root, of the trained weights (safetensors).
         device: where to compute.
         progress: told of every tenth step, by rank 0.
         save_checkpoint: called on every rank.
+        due: whether a checkpoint is to be kept, given the seconds since the last; asked on every rank, at the same
+            iterations.
         resume: a state that `save_checkpoint` was given, or None.
 
     Returns:
@@ -95,12 +109,16 @@ def run_session(
         TrainingError: the training diverged; every rank meets it at the same step.
     """
     rank = dist.get_rank() if dist.is_initialized() else 0
+    kept = time.monotonic()
 
     def report(done: int, loss: Callable[[], float], state: Callable[[], dict[str, Any]]) -> None:
+        nonlocal kept
         if rank == 0 and (done % 10 == 0 or done == job.iterations):
             progress("train", done, job.iterations, f"loss {loss():.3f}")
-        if done % job.training.checkpoint_every == 0 or done == job.iterations:
+        at_once = done % job.training.checkpoint_every == 0 or done == job.iterations
+        if at_once or (done % _LOOK_EVERY == 0 and due(time.monotonic() - kept)):
             save_checkpoint(done, state)
+            kept = time.monotonic()
 
     start = time.perf_counter()
     trained = train(job, device, report, resume)

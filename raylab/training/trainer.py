@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from raylab.training.session import largest, run_session
 from raylab.training.step import device_given, prepare_process
 
 logger = logging.getLogger(__name__)
-_RETRIES = 3
-"""Times that a training goes on after its last checkpoint when workers failed for a reason that may pass."""
+_ASK_EVERY = 5.0
+"""Seconds between two questions whether a worker's node is about to be taken away; all workers meet for it."""
 
 
 def fit(
@@ -48,9 +49,10 @@ def fit(
     Raises:
         TrainingError: the training diverged.
         RaylabError: whatever else the workers meet that the user can fix.
-        TrainingFailedError: workers failed `_RETRIES` + 1 times.
+        TrainingFailedError: workers failed more than `compute.max_failures` times; nodes that were announced to go do
+            not count.
     """
-    for attempt in range(_RETRIES + 1):
+    for attempt in range(job.compute.max_failures + 1):
         try:
             # Ray Train leaves a handler of its own in a main thread, and with it the controller.
             with handler_kept(signal.SIGINT):
@@ -61,7 +63,7 @@ def fit(
                 store.delete(folder)  # what diverged is not gone on with
             if known:
                 raise known from None
-            if attempt == _RETRIES:
+            if attempt == job.compute.max_failures:
                 raise
     raise AssertionError  # the last attempt returns or raises
 
@@ -108,7 +110,25 @@ def _worker(settings: dict[str, Any]) -> dict[str, Any]:
         if damaged:
             resume = None
             settings["progress"]("train", 0, job.iterations, "its checkpoint is damaged; from the start")
-    return run_session(**settings, device=get_device(), save_checkpoint=_save_checkpoint, resume=resume)
+    due = _due(job.compute.checkpoint_seconds)
+    return run_session(**settings, device=get_device(), save_checkpoint=_save_checkpoint, due=due, resume=resume)
+
+
+def _due(limit: float) -> Callable[[float], bool]:
+    """Whether a checkpoint is due, asked with the seconds since the last one: all workers get rank 0's answer."""
+    asked, announced = time.monotonic(), False
+
+    def due(seconds: float) -> bool:
+        nonlocal asked, announced
+        ask = time.monotonic() - asked >= _ASK_EVERY
+        answer = largest(2 * (seconds >= limit) + ask if dist.get_rank() == 0 else 0, get_device())
+        if answer % 2 and not announced:
+            asked = time.monotonic()
+            announced = ray.train.get_preemption_info() is not None
+            return announced or answer > 1
+        return answer > 1
+
+    return due
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any] | None:

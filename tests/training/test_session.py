@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from raylab.config import ComputeConfig
 from raylab.errors import TrainingError
 from raylab.files import Folder
 from raylab.training.checkpoint import decode_state, encode_state
@@ -28,6 +29,12 @@ class Killed(BaseException):
 class KilledAtTheEnd(Silent):
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         raise Killed
+
+
+class KilledAfterTheLast(Silent):
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if done == total:
+            raise Killed
 
 
 class Noting(Silent):
@@ -74,6 +81,17 @@ def test_what_was_trained_before_is_not_trained_again(stopped: Folder) -> None:
     assert state["done"] == 2
     stopped.write_bytes(CHECKPOINT, encode_state({**state, "losses": [7.0, 8.0]}))
     assert fit(stopped, Silent())["losses"][:2] == [7.0, 8.0]
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(1e-9, True), (1e9, False)])
+def test_a_checkpoint_is_kept_after_some_seconds_too(tmp_path: Path, seconds: float, kept: bool) -> None:
+    config = tiny_run(compute=ComputeConfig(checkpoint_seconds=seconds))
+    training = config.training.model_copy(update={"iterations": 11, "checkpoint_every": 500})
+    store, job = Folder(str(tmp_path)), job_of(config.model_copy(update={"training": training}), np.arange(0, 192, 5))
+    with pytest.raises(Killed):
+        fit_in_process(job, store, "round/training-0", "round/model", torch.device("cpu"), KilledAfterTheLast())
+    assert store.exists(CHECKPOINT) == kept
+    assert not kept or decode_state(store.read_bytes(CHECKPOINT), CHECKPOINT)["done"] == 10
 
 
 def test_a_damaged_checkpoint_is_said_and_trained_again(stopped: Folder, tmp_path: Path) -> None:
