@@ -22,7 +22,8 @@ from raylab.errors import ClusterError, MissingError, RaylabError
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.selection.arrays import why_not_cupy
-from raylab.study.checks import check_resources
+from raylab.study.nodes import live_nodes
+from raylab.study.resources import check_resources
 
 PATIENCE = 120.0
 """Seconds that a node has to answer: it starts a process, and reads a file of each data set."""
@@ -85,11 +86,12 @@ def check_cluster(configs: Sequence[StudyConfig], say: Callable[[str], None]) ->
 
 
 def _resource_problems(configs: Sequence[StudyConfig]) -> list[str]:
-    resources = ray.cluster_resources()
     problems = []
     for compute in dict.fromkeys(config.run.compute for config in configs):
+        if compute.expect.cpus or compute.expect.gpus:
+            continue  # the study waits for nodes that are not there yet
         try:
-            check_resources(compute, resources.get("CPU", 0), resources.get("GPU", 0))
+            check_resources(compute, live_nodes())
         except RaylabError as error:
             problems += str(error).splitlines()
     return problems
