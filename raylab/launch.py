@@ -115,11 +115,15 @@ def _cluster(configs: Sequence[StudyConfig], say: Say) -> Iterator[None]:
     Raises:
         ClusterError: no Ray answers there, or some of its nodes cannot run the studies.
     """
-    if configs[0].run.compute.backend == "local" or os.environ.get("RAY_ADDRESS", "") in ("", "local"):
+    if configs[0].run.compute.backend == "local":
+        yield
+        return
+    from raylab.study.ray_session import named_cluster, ray_session
+
+    if not named_cluster():
         yield
         return
     from raylab.study.preflight import check_cluster
-    from raylab.study.ray_session import ray_session
 
     with ray_session():
         check_cluster(configs, say)

@@ -80,9 +80,9 @@ class Watcher:
         except SystemExit:  # the second signal
             raise
         except BaseException:
-            self._send_rest()
+            self._send_rest(ended=True)
             raise
-        self._send_rest()
+        self._send_rest(ended=bool(interrupted))
         lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
         lines += [f"{self.grid.name_of(task)}: ended without being done, and without a reason" for task in interrupted]
         if lines:
@@ -102,18 +102,9 @@ class Watcher:
 
     def _stop(self, number: int) -> None:
         """Say what is done and how to go on, unless everything is done."""
-        runs = {task: RunStore(self.store, run) for task, run in self.grid.runs.items() if task not in self.failures}
-        open_runs = {task: run for task, run in runs.items() if not run.finished()}
-        bounds = self.remaining(list(self.grid.supervised))
-        if not open_runs and not bounds:
+        if not (unfinished := self._unfinished()):
             return
-        for task in (*open_runs, *bounds):
-            self.uploader.mark_failed(task, INTERRUPTED)
-        lines = [
-            f"{self.grid.name_of(task)}: {run.done_rounds()} of {len(run.config.budget.rounds) + 1} rounds are done"
-            for task, run in open_runs.items()
-        ]
-        lines += [f"{self.grid.name_of(task)}: not done" for task in bounds]
+        lines = [f"{self.grid.name_of(task)}: {self._how_far(task)}" for task in unfinished]
         lines += [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
         lines += [
             f"Stopped by {signal.Signals(number).name}: {self.finished()}; results: {self.store.uri}",
@@ -121,7 +112,20 @@ class Watcher:
         ]
         raise StoppedError("\n".join(lines), number)
 
-    def _send_rest(self) -> None:
+    def _unfinished(self) -> list[str]:
+        """The runs and trainings on all masks that neither are done nor failed."""
+        return self.remaining([*self.grid.runs, *self.grid.supervised])
+
+    def _how_far(self, task: str) -> str:
+        if (run := self.grid.runs.get(task)) is None:
+            return "not done"
+        done = RunStore(self.store, run).done_rounds()
+        return f"{done} of {len(run.config.budget.rounds) + 1} rounds are done"
+
+    def _send_rest(self, ended: bool) -> None:
+        """Have sent what is not yet; what is unfinished is shown as interrupted where the studies ended before it."""
+        for task in self._unfinished() if ended else ():
+            self.uploader.mark_failed(task, INTERRUPTED)
         self._sync()
         self.uploader.flush()
 

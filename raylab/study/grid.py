@@ -65,7 +65,7 @@ class Grid:
         if task in self.pretrainings:
             return "pre-training"
         run = self.run_of(task)
-        who = "all strategies" if task in self.firsts else run.strategy
+        who = "shared round 0" if task in self.firsts else run.strategy
         return f"{who} N{run.config.regions.size} seed {run.config.seed}"
 
     def done(self, store: Folder, task: str) -> bool:

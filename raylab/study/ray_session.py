@@ -18,6 +18,7 @@ from ray._common.utils import get_default_ray_temp_dir  # Ray has no public way 
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled; `ray health-check` asks so
 
 from raylab.errors import ClusterError, handler_kept
+from raylab.files import first_line
 from raylab.guardian import MARK, guardian, remove_sessions, sessions_of
 
 VARIABLE = "RAY_ADDRESS"
@@ -26,6 +27,12 @@ REACH, ANSWER = 5.0, 30.0
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path on Linux
 _CLIENT_PORT = 10001  # of ray:// without one
 _ALONE = f"unset {VARIABLE} to let raylab start Ray on this machine"
+
+
+def named_cluster() -> str:
+    """The Ray that RAY_ADDRESS names; empty where raylab is to start one on this machine."""
+    address = os.environ.get(VARIABLE, "")
+    return "" if address == "local" else address
 
 
 @contextmanager
@@ -49,8 +56,7 @@ def ray_session() -> Iterator[bool]:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # raylab has one (`raylab.study.interrupts`)
     os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "2")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer output engine prints boxes even when told to be silent
-    address = os.environ.get(VARIABLE, "")
-    started_here = address in ("", "local")
+    started_here = not (address := named_cluster())
     folder = Path(get_default_ray_temp_dir())
     before = sessions_of(folder, os.getpid())
     try:
@@ -95,7 +101,7 @@ def _start(folder: Path) -> None:
         _init(address="local", include_dashboard=False, _temp_dir=str(folder.absolute()))
     except Exception as error:  # Ray raises OSError, RuntimeError and plain Exception
         raise ClusterError(
-            f"Ray cannot start: {_first_line(error)}; its files go to {folder} (RAY_TMPDIR chooses another folder); "
+            f"Ray cannot start: {first_line(error)}; its files go to {folder} (RAY_TMPDIR chooses another folder); "
             "on a machine that is very busy, try again"
         ) from None
 
@@ -112,7 +118,7 @@ def _join(address: str) -> None:
     try:
         _init()
     except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError, and whatever gRPC does
-        raise ClusterError(f"{named}: Ray cannot be joined ({_first_line(error)}); {_way_out(address)}") from None
+        raise ClusterError(f"{named}: Ray cannot be joined ({first_line(error)}); {_way_out(address)}") from None
 
 
 def _init(**options: object) -> None:
@@ -129,7 +135,7 @@ def _reach(url: SplitResult, named: str) -> None:
     try:
         socket.create_connection((url.hostname, port), REACH).close()
     except OSError as error:
-        raise ClusterError(f"{named}: nothing answers there ({_first_line(error)}); {_way_out('')}") from None
+        raise ClusterError(f"{named}: nothing answers there ({first_line(error)}); {_way_out('')}") from None
 
 
 def _ask(address: str, named: str) -> None:
@@ -147,7 +153,7 @@ def _ask(address: str, named: str) -> None:
     thread.start()
     thread.join(ANSWER)
     if not found or found[0] is not None:
-        reason = _first_line(found[0]) if found and found[0] else f"no answer in {ANSWER:.0f} seconds"
+        reason = first_line(found[0]) if found and found[0] else f"no answer in {ANSWER:.0f} seconds"
         raise ClusterError(f"{named}: what listens there does not answer as Ray does ({reason}); {_way_out(address)}")
 
 
@@ -155,7 +161,3 @@ def _way_out(address: str) -> str:
     if address == "auto":
         return f"start Ray on this machine with `ray start --head`, or {_ALONE}"
     return f"correct it, start Ray there, or {_ALONE}"
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")

@@ -77,12 +77,14 @@ class MlflowUploader:
     def mark_failed(self, task: str, reason: str) -> None:
         """Show a run as failed, from the next `sync` on, until it is finished or another driver takes over.
 
+        The first reason that is given for it stays.
+
         Args:
             task: the identity of a run that failed, or the folder of a training on all masks.
             reason: becomes the tag `raylab.failure`.
         """
         with self._turn:
-            self._failures[task] = reason
+            self._failures.setdefault(task, reason)
 
     def log_report(self, store: Folder, study_name: str) -> None:
         """Attach the study's report to the parent run, and `flush`.

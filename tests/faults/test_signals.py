@@ -19,7 +19,7 @@ from tests.faults.processes import left_of, marked
 
 pytestmark = pytest.mark.fault
 STRATEGIES = ("random", "entropy+spatial")
-SHARED, BOUND = "all strategies N16 seed 0        ", "fully supervised                 "
+SHARED, BOUND = "shared round 0 N16 seed 0        ", "fully supervised                 "
 PHASES = {
     "round 0": (SHARED, "round 0  "),
     "the bound on all masks": (BOUND, "round 0  "),

@@ -47,7 +47,7 @@ def test_one_computation_under_two_labels_is_one_task() -> None:
 def test_every_task_has_a_name_for_a_person() -> None:
     grid = grid_of("random", supervised=True, iterations=5)
     names = [grid.name_of(task) for phase in grid.phases(set()) for task in phase]
-    assert names == ["pre-training", "all strategies N16 seed 0", "all strategies N16 seed 1", "fully supervised",
+    assert names == ["pre-training", "shared round 0 N16 seed 0", "shared round 0 N16 seed 1", "fully supervised",
                      "random N16 seed 0", "random N16 seed 1"]  # fmt: skip
 
 

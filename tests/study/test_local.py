@@ -18,6 +18,7 @@ from raylab.runs import RunStore
 from raylab.study import RunFailedError, run_study
 from tests.configs import resolved_runs, tiny_run
 from tests.studies import Finished, break_last_round
+from tests.tracking.mlflow_runs import runs_of
 
 _PROGRAM = """
 import os, sys
@@ -89,10 +90,14 @@ def test_a_failing_run_stops_no_other_and_is_listed_at_the_end(finished: Finishe
     assert RunStore(Folder(config.run.storage), random).finished()
 
 
-def test_a_bug_is_raised_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_raised_as_it_is_and_no_run_stays_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def score(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(LocalBackend, "score", score)
+    config = short_study(tmp_path).model_copy(update={"seeds": (0, 1)})
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        run_study(short_study(tmp_path), say=lambda _: None)
+        run_study(config, say=lambda _: None)
+    runs = runs_of(f"sqlite:///{tmp_path}/mlflow.db", "raylab")
+    statuses = {run.label: runs[run.label].info.status for run in resolved_runs(config)}
+    assert list(statuses.values()) == ["FAILED", "KILLED"]
