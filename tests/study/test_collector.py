@@ -17,13 +17,6 @@ from raylab.study.interrupts import StoppedTask
 from tests.conftest import actors_alive
 
 
-class Collector(ProgressCollector):
-    """Tells its process, so that a test can kill it."""
-
-    def process(self) -> int:
-        return os.getpid()
-
-
 @pytest.mark.ray
 def test_it_collects_until_the_block_ends_however_it_ends(ray_session: Any) -> None:
     before = actors_alive().keys()
@@ -49,6 +42,10 @@ def test_it_collects_until_the_block_ends_however_it_ends(ray_session: Any) -> N
 def test_one_that_is_killed_is_started_again_and_told_what_it_must_know(
     ray_session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Collector(ProgressCollector):  # here, so that its process does not import the tests, which make a folder
+        def process(self) -> int:
+            return os.getpid()
+
     monkeypatch.setattr(module, "ProgressCollector", Collector)
     with progress_collector() as collector:
         progress = CollectedProgress(collector, "run")
