@@ -46,7 +46,7 @@ with without_teardown(), exit_cleanly():
 """
 _MARK = "RAYLAB_SOAK"
 _BELOW = (
-    "ImplicitFunc", "TrainController", "RayTrainWorker", "Map(PoolReader", "MapWorker", "SelectorActor", "ResourcePool",
+    "ImplicitFunc", "TrainController", "RayTrainWorker", "Map(PoolReader", "MapWorker", "SelectorActor",
     "ProgressCollector",
 )  # fmt: skip
 """What Ray calls the processes of a study: a trial, those of a stage, the services."""
