@@ -1,6 +1,6 @@
 """Fig. 8: the dimension of the region features: 64, 128, and all 256 without PCA.
 
-    python experiments/ablation_feature_dim.py --root DATA/cityscapes --storage s3://bucket/raylab
+    python experiments/ablation_feature_dim.py --root DATA/cityscapes DATA/VOCdevkit --storage s3://bucket/raylab
 
 The model of round 0 is shared by all; only the region table differs.
 Time: about 165 GPU hours by `--plan`, less what other experiments have done.
@@ -13,7 +13,7 @@ from raylab.experiment import Experiment, main
 
 
 class AblationFeatureDim(Experiment):
-    """Fig. 8: Core-Set and Entropy+Feature under several feature dimensions."""
+    """Fig. 8: Entropy+Feature under several feature dimensions, beside Entropy+Spatial."""
 
     name = "ablation-feature-dim"
     paper = "Fig. 8"
@@ -22,10 +22,10 @@ class AblationFeatureDim(Experiment):
     """After PCA; 0 is none."""
 
     def compared(self, run: RunConfig) -> tuple[str, ...]:
-        """The strategies that see features; the preset's own dimension is what they say without a number."""
+        """The preset's own dimension is what Entropy+Feature says without a number; Entropy+Spatial sees none."""
         dimensions = self.dimensions if not self.smoke else (4, run.scoring.pca, 0)
         changes = ["" if d == run.scoring.pca else f",pca={d}" for d in dimensions]
-        return tuple(f"{name}{change}" for name in ("core-set", "entropy+feature") for change in changes)
+        return ("entropy+spatial", *(f"entropy+feature{change}" for change in changes))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,6 @@ class BudgetCurves(Experiment):
     paper = "Fig. 2"
     supervised = True
 
-    data: tuple[str, ...] = ("cityscapes", "voc2012")
-    """Data sets: presets of raylab, each with the paper's settings for it; one study each."""
-
     def compared(self, run: RunConfig) -> tuple[str, ...]:
         """The eight strategies of the paper."""
         return (

@@ -41,6 +41,10 @@ PARTS: dict[str, type[Experiment]] = {
 }  # fmt: skip
 
 
+PAPERS = ("cityscapes", "voc2012")
+"""The paper's data sets."""
+
+
 class ReproducePaper(BudgetCurves):
     """Every table and figure of the paper."""
 
@@ -53,6 +57,8 @@ class ReproducePaper(BudgetCurves):
 def paper_studies(args: Sequence[str], options: ReproducePaper) -> list[StudyConfig]:
     """The studies of all parts, each with the options that were given here.
 
+    A part runs on those of the data sets that the paper shows it on, and on every other that is named.
+
     Args:
         args: the command line.
         options: the same, as read.
@@ -60,25 +66,29 @@ def paper_studies(args: Sequence[str], options: ReproducePaper) -> list[StudyCon
     Raises:
         ConfigError: a part is unknown, or an option does not fit.
     """
+    if options.root and len(options.root) != len(options.data):
+        raise ConfigError(
+            f"--root: {len(options.root)} folders for the data sets {', '.join(options.data)}; give one each"
+        )
+    roots = dict(zip(options.data, options.root, strict=False))
     found: list[StudyConfig] = []
     shared = _without(args, ("--parts", "--gta5", "--root", "--data"))
     for name in options.parts:
         if name not in PARTS:
             raise ConfigError(f"--parts: {name!r} is unknown{nearest(name, PARTS)}; there are {', '.join(PARTS)}")
-        part = PARTS[name]
-        own, data = list(shared), part.model_fields["data"].default
+        part, own = PARTS[name], list(shared)
         if part is FixedBudget:
             # Its model and pre-training are a preset of their own.
-            if "cityscapes" not in options.data:
-                continue
-        elif options.data != BudgetCurves.model_fields["data"].default:
-            data = options.data
+            data = tuple(one for one in options.data if one == "cityscapes")
+            if options.gta5:
+                own += ["--run.pretraining.data.root", options.gta5]
+        else:
+            data = tuple(one for one in options.data if one not in PAPERS or one in part.model_fields["data"].default)
             own += ["--data", *data]
-        if options.root:
-            # Parts on one data set take the first root.
-            own += ["--root", *options.root[: len(data)]]
-        if part is FixedBudget and options.gta5:
-            own += ["--run.pretraining.data.root", options.gta5]
+        if not data:
+            continue
+        if roots:
+            own += ["--root", *(roots[one] for one in data)]
         found += studies(part, own, "reproduce_paper.py", None)
     return found
 

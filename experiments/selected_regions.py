@@ -19,11 +19,13 @@ class SelectedRegions(Experiment):
     name = "selected-regions"
     paper = "Fig. 3"
 
+    data: tuple[str, ...] = ("cityscapes",)
+    """Data sets: presets of raylab, each with the paper's settings for it; one study each."""
     seeds: tuple[int, ...] = (0,)
 
     def compared(self, run: RunConfig) -> tuple[str, ...]:
-        """Entropy with and without the two diversities."""
-        return ("random", "entropy", "entropy+feature", "entropy+spatial")
+        """Those whose regions the figures show, and Random."""
+        return ("random", "entropy", "core-set", "entropy+feature", "entropy+spatial", "entropy+spatial+feature")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The pool has Cityscapes' geometry (2975 images of 1024 x 2048, N = 128: 380,800 regions, d = 128) and structure, but is
 generated. Row r is the round that doubles the labelled set to r regions: |L| = K = r / 2. Beside ours, in the same
-run on one thread: the paper's seconds on a V100, as far as they are known; the naive algorithm; and public packages
+run on one thread: the paper's seconds on a V100; the naive algorithm; and public packages
 that do Core-Set, where they are installed (`python -m pip install scikit-activeml fpsample`). Ours are whole
 selections, set-up included; the others' are extrapolated from a few timed picks, because whole they take from minutes
 to hours.
@@ -37,10 +37,11 @@ from raylab import __version__
 from raylab.config.options import parse
 from raylab.errors import ConfigError, exit_cleanly
 from raylab.files import Folder
+from raylab.report import paper_table
 
-OBJECTIVES = ("entropy+spatial", "entropy+feature", "core-set")
-PAPER = {("entropy+spatial", 32_000): 322.0, ("entropy+feature", 32_000): 6350.0}
-"""Table V's seconds on a V100, those cells that we know."""
+OBJECTIVES = ("entropy", "entropy+spatial", "entropy+feature", "core-set")
+PAPER = {(quote.strategy, quote.budget): quote.value for quote in paper_table("V")}
+"""Table V's seconds on a V100."""
 CITYSCAPES = 2975
 NAIVE = {"    naive": ("gemv_seconds", "formula_seconds"), "   direct": ("direct_seconds", "gather_seconds")}
 FOOTNOTE = """row: |L| + K with |L| = K; ~: extrapolated from timed picks
@@ -90,7 +91,7 @@ def measure(options: SelectionRuntime) -> tuple[list[dict[str, Any]], list[Cost]
     spatial = list(spatial_peers(regions, u, options.picks))
     feature = list(feature_peers(u, features, options.picks))
     public = list(public_peers(features, order[: min(options.rows) // 2], options.picks, say))
-    peers = {"entropy+spatial": spatial, "entropy+feature": feature, "core-set": feature + public}
+    peers = {"entropy": [], "entropy+spatial": spatial, "entropy+feature": feature, "core-set": feature + public}
     table = []
     for objective in OBJECTIVES:
         for total in options.rows:
@@ -130,8 +131,8 @@ def format_table(table: list[dict[str, Any]]) -> str:
             mark = "" if head in ("ours", "paper, V100") else "~"
             text = "" if value is None else f"{mark}{value:,.{0 if value >= 100 else 3}f}"
             cells.append(f"{text:>{len(head) + 4}}")
-        naive = next(row[name] for name in NAIVE["    naive"] if name in row)
-        cells.append(f"{naive / row['ours_seconds']:>12,.0f}x")
+        naive = next((row[name] for name in NAIVE["    naive"] if name in row), None)
+        cells.append("" if naive is None else f"{naive / row['ours_seconds']:>12,.0f}x")
         lines.append(f"{row['objective']:<16}{row['labelled_after']:>8,}" + "".join(cells))
     return "\n".join([*lines, FOOTNOTE])
 

@@ -43,7 +43,7 @@ class Experiment(BaseModel):
     supervised: ClassVar[bool] = False
     """Whether the fully supervised bound belongs to it."""
 
-    data: tuple[str, ...] = ("cityscapes",)
+    data: tuple[str, ...] = ("cityscapes", "voc2012")
     """Data sets: presets of raylab, each with the paper's settings for it; one study each."""
     root: tuple[str, ...] = ()
     """Folder or URI of each data set, raw or packed, in the order of `--data`."""

@@ -206,20 +206,37 @@ def _image_table(study: Study) -> list[dict[str, Any]]:
 def _quoted(quoted: paper.Beside | None) -> dict[str, Any] | None:
     if quoted is None:
         return None
-    rows = [
+    digits = {"miou_percent": 2, "annotated_images": 0, "selection_seconds": 1}
+    rows = []
+    for cell in quoted.cells:
+        quote, n = cell.quote, digits[cell.quote.measure]
+        rows.append(
+            {
+                "strategy": quote.strategy,
+                "data": quote.data,
+                "budget": f"{quote.budget:,}",
+                "measure": paper.MEASURES[quote.measure],
+                "cell": f"row {quote.row}, column {quote.column}",
+                "paper": f"{quote.value:,g}",
+                "paper_std": f"{quote.std:,g}",
+                "runs": quote.runs,
+                "ours": "-" if cell.mean is None else f"{cell.mean:,.{n}f}",
+                "ours_std": "" if cell.std is None else f"{cell.std:,.{n}f}",
+                "seeds": len(cell.ours) or "",
+                "difference": "" if cell.difference is None else f"{cell.difference:+,.{n}f}",
+                "differs": ", ".join(cell.differs),
+            }
+        )
+    shares = [
         {
-            "strategy": quote.strategy,
-            "data": quote.data,
-            "budget": "" if quote.budget is None else f"{quote.budget:,}",
-            "measure": paper.MEASURES[quote.measure],
-            "cell": f"row {quote.row}, column {quote.column}",
-            "paper": f"{quote.value:,g}" if quote.value < 1e6 else str(quote.value),
-            "ours": "-" if ours is None else f"{ours:,.1f}",
+            "paper": share.quoted,
+            "text": f"{share.strategy} at {share.budget:,} regions, {share.percent:g} % of the pixels ({share.where})",
+            "ours": "not measured here" if share.ours is None else f"{share.ours:.1f} %",
         }
-        for quote, ours in quoted.rows
+        for share in quoted.shares
     ]
     text = {"citation": paper.citation(), "claim": paper.claim()}
-    return {"name": quoted.name, "about": quoted.about, "rows": rows, **text}
+    return {"name": quoted.name, "about": quoted.about, "rows": rows, "shares": shares, **text}
 
 
 def _memory(study: Study) -> dict[str, str]:

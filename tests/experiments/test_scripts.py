@@ -6,7 +6,9 @@ import importlib
 import io
 import subprocess
 import sys
+from collections import Counter
 from contextlib import redirect_stdout
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,24 @@ from raylab.config.options import parse
 from raylab.errors import ConfigError, StoreError
 from raylab.experiment import Experiment, studies
 from raylab.launch import launch
+from raylab.report import paper_table
 from raylab.study import plan_studies
 from tests.experiments.conftest import FOLDER
 
 RUNS = {
     "budget-curves": 2 * 8 * 3,
-    "annotated-images": 2 * 8 * 3,
-    "selected-regions": 4,
-    "fixed-budget": 4 * 3,
-    "ablation-distance": 4 * 3,
-    "ablation-tau": 6 * 3,
-    "ablation-abc": 9 * 3,
-    "ablation-region-size": 3 * 3 * 3,
-    "ablation-set-function": 4 * 3,
-    "ablation-feature-dim": 2 * 3 * 3,
+    "annotated-images": 4 * 3,
+    "selected-regions": 6,
+    "fixed-budget": 4 * 5,
+    "ablation-distance": 2 * 2 * 3,
+    "ablation-tau": 2 * 4 * 3,
+    "ablation-abc": 2 * 8 * 3,
+    "ablation-region-size": 2 * 2 * 3 * 3,
+    "ablation-set-function": 2 * 2 * 3,
+    "ablation-feature-dim": 2 * 4 * 3,
 }
+TABLES = {"I": "fixed-budget", "II": "ablation-distance", "III": "ablation-set-function", "IV": "annotated-images"}
+"""Of the paper, and the script of each; Table V's figures need no training."""
 
 
 def studies_of(part: type[Experiment], *args: str) -> Any:
@@ -64,11 +69,43 @@ def test_the_plan_is_the_papers_own_grid(name: str) -> None:
     assert all(f"study {config.name}: " in text for config in configs)
 
 
+@pytest.mark.parametrize("number", TABLES)
+def test_every_printed_cell_has_the_run_that_fills_it_and_there_is_no_other(number: str) -> None:
+    """As many runs as the cell says, of its strategy, on its data, to its budget; nothing else is in the grid."""
+    quotes = [quote for quote in paper_table(number) if quote.strategy != "RAL"]
+    cells = {(quote.data, quote.strategy, quote.budget): quote.runs for quote in quotes}
+    seen: Counter[tuple[str, str, int]] = Counter()
+    for config in studies_of(PARTS[TABLES[number]]):
+        assert not config.supervised
+        for run in config.runs():
+            budgets = tuple(accumulate((run.budget.initial, *run.budget.rounds)))
+            # Round 0 is one for all strategies, and in no table.
+            asked = [n for n in budgets[1:] if (run.data.name, run.strategy.label, n) in cells]
+            assert asked
+            assert budgets[-1] == asked[-1], "the last round is in the table"
+            seen.update((run.data.name, run.strategy.label, n) for n in asked)
+    assert dict(seen) == cells
+
+
 def test_the_whole_paper_shares_what_its_parts_have_in_common() -> None:
     whole = plan_studies(paper_studies([], parse(ReproducePaper, [], "reproduce_paper.py")))
     parts = [plan_studies(studies_of(part)) for part in PARTS.values()]
     assert whole.runs < sum(part.runs for part in parts)
     assert whole.trainings < 0.75 * sum(part.trainings for part in parts)
+    shown = "\n".join(whole.lines())
+    assert "voc2012" in shown
+
+
+def test_a_data_set_that_is_named_is_not_lost() -> None:
+    args = ["--data", "cityscapes", "voc2012"]
+    named = paper_studies(args, parse(ReproducePaper, args, "reproduce_paper.py"))
+    assert named == paper_studies([], parse(ReproducePaper, [], "reproduce_paper.py"))
+    args = ["--data", "voc2012", "camvid", "--root", "/v", "/c"]
+    found = paper_studies(args, parse(ReproducePaper, args, "reproduce_paper.py"))
+    # Tables I and IV are of Cityscapes alone; a data set that the paper does not have is for every other part.
+    assert {config.run.data.name for config in found if config.name.startswith("annotated-images")} == {"camvid"}
+    assert not any(config.name.startswith("fixed-budget") for config in found)
+    assert {(c.run.data.name, c.run.data.root) for c in found} == {("voc2012", "/v"), ("camvid", "/c")}
 
 
 def test_options_reach_every_part() -> None:
@@ -90,7 +127,7 @@ def test_options_reach_every_part() -> None:
     ("args", "message"),
     [
         (["--data", "camvit"], "--data: no data set 'camvit'; did you mean 'camvid'"),
-        (["--root", "/a", "/b"], "--root: 2 folders for the data sets cityscapes"),
+        (["--root", "/a"], "--root: 1 folders for the data sets cityscapes, voc2012"),
         (["--seeds", "-1"], "seeds"),
         (["--run.storage", "/a"], "run.storage: has no effect in a study, which takes it from --storage"),
         (["--data"], "--data: name at least one of camvid"),
