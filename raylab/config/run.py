@@ -56,6 +56,16 @@ class RunConfig(Extensible):
         return self.strategy.acquisition().effective(self.regions.size)
 
     @property
+    def pass_dropout(self) -> float:
+        """Share of the activations dropped before the classifier in a stochastic pass."""
+        return self.model.dropout if self.scoring.dropout is None else self.scoring.dropout
+
+    @property
+    def passes(self) -> int:
+        """Stochastic passes with every model; one where nothing is dropped, as all would be the same."""
+        return self.scoring.passes if self.pass_dropout or self.model.aspp_dropout else 1
+
+    @property
     def pca(self) -> int:
         """Dimension the region features are reduced to; 0 keeps them as they are."""
         return self.scoring.pca if self.strategy.pca is None else self.strategy.pca

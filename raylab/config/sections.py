@@ -116,8 +116,8 @@ class ModelConfig(Frozen):
     """DeepLabv3+ or FPN on a timm backbone."""
 
     architecture: str = "deeplabv3+"
-    """`deeplabv3+`, `fpn` (what the paper's Table I compares with, as CEREALS and RALIS used it), or another row of
-    raylab.models.registry."""
+    """`deeplabv3+`, `fpn` (that of RALIS, on which Table I compares), `fpn-smp` (segmentation_models_pytorch's), or
+    another row of raylab.models.registry."""
     backbone: str = "tf_efficientnet_lite0"
     """Any timm model with features at strides 4 and 16 (the paper: xception41)."""
     weights: str = "imagenet"
@@ -130,8 +130,9 @@ class ModelConfig(Frozen):
     channels: Positive = 256
     """Channels of the ASPP and the decoder: also the dimension of the region features."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the activations dropped before the classifier, and after DeepLabv3+'s ASPP: in training, and in the
-    stochastic passes of BALD and vote entropy."""
+    """Share of the activations dropped before the classifier in training."""
+    aspp_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share dropped after DeepLabv3+'s ASPP, in training and in the stochastic passes (the paper's DeepLabv3+: 0.1)."""
 
     @property
     def weights_by_name(self) -> bool:
@@ -190,7 +191,9 @@ class ScoringConfig(Frozen):
     """What is computed for every region of the pool."""
 
     passes: Positive = 10
-    """T: stochastic passes of BALD and vote entropy with every model of the ensemble, where `model.dropout` > 0."""
+    """T: stochastic passes of BALD and vote entropy with every model of the ensemble, where something is dropped."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the activations dropped before the classifier in a stochastic pass; when not given, `model.dropout`."""
     pca: NonNegative = 128
     """Dimension the region features are reduced to (never above their own); 0 keeps them as they are."""
     batch_size: Positive = 4

@@ -44,11 +44,12 @@ class ASPP(nn.Module):
 
 
 class DeepLabV3Plus(Segmenter):
-    """Backbone, ASPP and decoder at stride 4; dropout after the ASPP and before the classifier."""
+    """Backbone, ASPP with dropout after it, and decoder at stride 4."""
 
     def __init__(self, config: ModelConfig, n_classes: int) -> None:
         super().__init__(config, n_classes, (STRIDE, config.output_stride), config.output_stride)
         low, high = self.backbone_channels
+        self.aspp_dropout = config.aspp_dropout
         self.aspp = ASPP(high, config.channels, config.atrous_rates)
         self.low_level = _conv(low, _LOW_LEVEL_CHANNELS)
         self.decoder = nn.Sequential(
@@ -65,5 +66,6 @@ class DeepLabV3Plus(Segmenter):
     def decode(self, encoded: tuple[Tensor, ...], stochastic: bool) -> Tensor:
         """See `Segmenter.decode`."""
         low, high = encoded
-        high = F.interpolate(self.drop(high, stochastic), size=low.shape[2:], mode="bilinear", align_corners=False)
+        high = self.drop(high, self.aspp_dropout if stochastic else 0)
+        high = F.interpolate(high, size=low.shape[2:], mode="bilinear", align_corners=False)
         return self.decoder(torch.cat([high, low], dim=1))

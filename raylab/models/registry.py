@@ -11,6 +11,7 @@ from raylab.config import ModelConfig
 from raylab.errors import ConfigError
 from raylab.models.deeplab import DeepLabV3Plus
 from raylab.models.fpn import FPN
+from raylab.models.fpn_smp import SmpFPN
 from raylab.models.segmenter import Segmenter
 from raylab.models.weights import load_weights
 from raylab.plugins import Registry
@@ -19,7 +20,7 @@ ModelBuilder = Callable[[ModelConfig, int], Segmenter]
 """Takes the configuration and the number of classes; draws its head's weights from torch's global generator, which is
 seeded around the call. `config.channels` is the number of channels that its `features` have."""
 
-_ROWS: dict[str, ModelBuilder] = {"deeplabv3+": DeepLabV3Plus, "fpn": FPN}
+_ROWS: dict[str, ModelBuilder] = {"deeplabv3+": DeepLabV3Plus, "fpn": FPN, "fpn-smp": SmpFPN}
 ARCHITECTURES = Registry("architecture", _ROWS)
 """By the name that `model.architecture` gives; tests try every one of them."""
 

@@ -112,7 +112,8 @@ class Segmenter(nn.Module):
         Returns:
             (B, classes, H, W) float32.
         """
-        return self.logits(self.drop(self.features(images), self.training), images.shape[2:])
+        dropped = self.drop(self.features(images), self.dropout if self.training else 0)
+        return self.logits(dropped, images.shape[2:])
 
     def logits(self, features: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
         """(B, classes, *size) float32 logits of decoder features."""
@@ -120,9 +121,10 @@ class Segmenter(nn.Module):
         small = small.to(torch.promote_types(small.dtype, torch.float32))
         return F.interpolate(small, size=tuple(size), mode="bilinear", align_corners=False)
 
-    def drop(self, x: Tensor, stochastic: bool) -> Tensor:
-        """Dropout, in training and in a stochastic pass."""
-        return F.dropout(x, self.dropout) if stochastic and self.dropout else x
+    @staticmethod
+    def drop(x: Tensor, share: float) -> Tensor:
+        """`x` with a share of it dropped, whatever mode the model is in."""
+        return F.dropout(x, share) if share else x
 
 
 def _backbone(name: str, strides: tuple[int, ...], output_stride: int) -> tuple[nn.Module, list[int]]:

@@ -18,7 +18,7 @@ from raylab.acquisition import Acquisition
 from raylab.config import DataConfig, RunConfig
 from raylab.plugins import plugin_digest
 
-SCHEMA = 2
+SCHEMA = 3
 """Part of every identity. Raise it when a default or the meaning of a field changes: then every run is another one."""
 
 _ELSEWHERE = {"name", "compute", "storage", "tracking", "experiment", "plugins", "data", "strategy", "pretraining"}
@@ -167,7 +167,8 @@ def run_facts(
         facts["regions"].pop("compactness")
     if config.training.iterations is not None:
         facts["training"].pop("epochs")
-    if not config.model.dropout:
+    facts["scoring"]["dropout"] = config.pass_dropout
+    if config.passes == 1:
         facts["scoring"].pop("passes")
     # A strategy may have a PCA of its own.
     facts["scoring"].pop("pca")

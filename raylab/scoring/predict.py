@@ -44,6 +44,7 @@ class ScoringJob:
         features: whether region features are wanted.
         pca: dimension they are reduced to.
         passes: stochastic passes with every model, for the maps of a committee.
+        dropout: share dropped before the classifier in each of them.
         seed: of those passes.
         batch_size: images in one forward pass.
         precision: `fp32` or `bf16`.
@@ -59,6 +60,7 @@ class ScoringJob:
     features: bool
     pca: int
     passes: int
+    dropout: float
     seed: int
     batch_size: int
     precision: str
@@ -84,7 +86,8 @@ def scoring_job(config: RunConfig, regions: Regions, n_classes: int, maps: Seque
         maps=tuple(maps),
         features=features,
         pca=config.pca,
-        passes=config.scoring.passes if config.model.dropout else 1,
+        passes=config.passes,
+        dropout=config.pass_dropout,
         seed=config.seed,
         batch_size=config.scoring.batch_size,
         precision=config.training.precision,
@@ -234,6 +237,6 @@ class Predictor:
                 # A pass is a function of (run, images, member, t), whichever actor computes it and however often.
                 key = [self.job.seed, indices[0], member, t]
                 with seeded(self.device, key), autocast(self.device, self.job.precision):
-                    features = model.drop(model.decode(known, stochastic=True), stochastic=True)
+                    features = model.drop(model.decode(known, stochastic=True), self.job.dropout)
                     committee.add(model.logits(features, size))
         return committee

@@ -98,7 +98,7 @@ def _check_maps(run: RunConfig, runs: Sequence[RunConfig]) -> None:
     Raises:
         ConfigError: names the strategy and the fields.
     """
-    members = run.training.ensemble * (run.scoring.passes if run.model.dropout else 1)
+    members = run.training.ensemble * run.passes
     for other in runs:
         try:
             rows = [MAPS.find(name) for name in other.strategy.acquisition().maps if name != PREDICTED_CLASS]
@@ -107,5 +107,5 @@ def _check_maps(run: RunConfig, runs: Sequence[RunConfig]) -> None:
         if members < 2 and any(row.committee for row in rows):
             raise ConfigError(
                 f"strategies: {other.strategy.label} asks a committee, and there is one model without dropout; set "
-                "model.dropout above 0 (MC dropout, scoring.passes at least 2) or training.ensemble above 1"
+                "scoring.dropout above 0 (MC dropout, scoring.passes at least 2) or training.ensemble above 1"
             )

@@ -184,7 +184,8 @@ def _measure_norms(model: nn.Module, crops: Crops, job: TrainingJob, device: tor
     if not batches:
         return
     inputs = (to_input([crops.dataset.read_image("train", i) for i in batch], device) for batch in batches)
-    measure_batch_norm(model, inputs, autocast(device, job.training.precision))
+    with seeded(device, [job.seed, 3]):  # what is dropped is in the statistics
+        measure_batch_norm(model, inputs, autocast(device, job.training.precision))
 
 
 def _step(

@@ -20,9 +20,16 @@ def test_padding_is_with_the_mean_colour() -> None:
         torch.testing.assert_close(model.features(images), features[:, :, :15, :23])
 
 
-def test_channels_that_group_norm_cannot_share_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model\.channels: 40 is no multiple of 32.*choose 64"):
-        build_model(CONFIG.model_copy(update={"channels": 40}), 5, seed=0)
+@pytest.mark.parametrize(("name", "channels", "choose"), [("fpn", 42, 44), ("fpn-smp", 40, 64)])
+def test_channels_that_do_not_divide_are_refused(name: str, channels: int, choose: int) -> None:
+    config = CONFIG.model_copy(update={"architecture": name, "channels": channels})
+    with pytest.raises(ConfigError, match=rf"model\.channels: {channels} is no multiple of .*choose {choose}"):
+        build_model(config, 5, seed=0)
+
+
+def test_it_has_the_parameters_of_ralis() -> None:
+    config = ModelConfig(architecture="fpn", backbone="resnet50", weights="random", channels=512)
+    assert sum(p.numel() for p in build_model(config, 19, seed=0).parameters()) == 28_562_899
 
 
 def test_its_pyramid_takes_strides_4_to_32_and_learns() -> None:

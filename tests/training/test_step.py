@@ -85,7 +85,9 @@ def test_norms_are_measured_whatever_number_of_images_is_labelled(images: int) -
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_resumed_training_equals_an_uninterrupted_one_bitwise(dropout: float) -> None:
-    job = job_of(tiny_run(model=ModelConfig(weights="random", channels=16, dropout=dropout)), np.arange(0, 192, 5))
+    model = ModelConfig(weights="random", channels=16, dropout=dropout, aspp_dropout=dropout)
+    training = tiny_run().training.model_copy(update={"norm_images": 8})
+    job = job_of(tiny_run(model=model, training=training), np.arange(0, 192, 5))
     states: dict[int, Any] = {}
 
     def keep(done: int, loss: Any, state: Any) -> None:
