@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from raylab.data.classes import IGNORE
-
-SourceBox = tuple[float, float, float, float]
 
 
 def augment(
@@ -20,7 +21,7 @@ def augment(
     pad: NDArray[np.uint8],
     rng: np.random.Generator,
     tries: int = 1,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+) -> tuple[Tensor, Tensor]:
     """One training crop; only the part of the image that it shows is resampled.
 
     Args:
@@ -33,36 +34,24 @@ def augment(
         tries: crops drawn until one holds a labelled pixel; the last is taken in any case.
 
     Returns:
-        (crop, crop, 3) uint8 and (crop, crop) uint8.
+        (3, crop, crop) uint8 and (crop, crop) uint8.
     """
     factor = rng.uniform(*scale)
     size = np.maximum(np.rint(np.array(mask.shape) * factor), 1).astype(int)
     shown = np.minimum(size, crop)
-    for _ in range(tries):
-        corner = rng.integers(0, size - shown + 1)
-        part = _sample_nearest(mask, size, corner, shown)
-        if (part != IGNORE).any():
-            break
     step = np.array(mask.shape) / size
-    (top, left), (bottom, right) = corner * step, (corner + shown) * step
-    box: SourceBox = (left, top, right, bottom)
-    pixels = np.asarray(Image.fromarray(image).resize((shown[1], shown[0]), Image.Resampling.BILINEAR, box=box))
-    crop_image = np.empty((crop, crop, 3), np.uint8)
-    crop_image[:] = pad
-    crop_mask = np.full((crop, crop), IGNORE, np.uint8)
-    crop_image[: shown[0], : shown[1]] = pixels
-    crop_mask[: shown[0], : shown[1]] = part
+    # What is shown, in whole pixels of the image itself.
+    window = np.maximum(np.rint(shown * step), 1).astype(int)
+    whole = torch.from_numpy(mask)[None]
+    for _ in range(tries):
+        corner = np.minimum(np.rint(rng.integers(0, size - shown + 1) * step).astype(int), mask.shape - window)
+        box = [*corner.tolist(), *window.tolist()]
+        part = F.resized_crop(whole, *box, size=shown.tolist(), interpolation=InterpolationMode.NEAREST_EXACT)
+        if bool((part != IGNORE).any()):
+            break
+    pixels = F.resized_crop(torch.from_numpy(image).permute(2, 0, 1), *box, size=shown.tolist(), antialias=True)
+    border = [0, 0, *(crop - shown[::-1]).tolist()]
+    pixels, part = F.pad(pixels, border, fill=pad.tolist()), F.pad(part, border, fill=[IGNORE])
     if rng.random() < 0.5:
-        return crop_image[:, ::-1], crop_mask[:, ::-1]
-    return crop_image, crop_mask
-
-
-def _sample_nearest(
-    mask: NDArray[np.uint8], size: NDArray[np.int64], corner: NDArray[np.int64], shown: NDArray[np.int64]
-) -> NDArray[np.uint8]:
-    """The window of the mask resized to `size` by nearest neighbour (centres of pixels)."""
-    rows, cols = (
-        np.minimum(((corner[i] + np.arange(shown[i]) + 0.5) * mask.shape[i] / size[i]).astype(int), mask.shape[i] - 1)
-        for i in (0, 1)
-    )
-    return mask[rows[:, None], cols]
+        pixels, part = F.horizontal_flip(pixels), F.horizontal_flip(part)
+    return pixels, part[0]

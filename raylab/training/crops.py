@@ -43,7 +43,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             here = self.job.labelled[self.regions.image_of(self.job.labelled) == index]
             mask = reveal(mask, self.regions.covered(index, here))
         config = self.job.training
-        image, mask = augment(
+        image, labels = augment(
             pixels,
             mask,
             crop=config.crop,
@@ -52,7 +52,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             rng=np.random.default_rng([self.job.seed, 1, k]),
             tries=config.crop_tries,
         )
-        return torch.from_numpy(image.copy()).permute(2, 0, 1), torch.from_numpy(mask.copy())
+        return image, labels
 
     def batches(
         self, start: int, rank: int, workers: int, loader_workers: int, pinned: bool
