@@ -29,11 +29,12 @@ class FixedBudget(Experiment):
         return ("random", "bald", "entropy", "entropy+spatial")
 
     def smoke_run(self) -> RunConfig:
-        """FPN, started from other generated scenes."""
+        """FPN, started from other generated scenes; without norms its head diverges at the others' rate."""
         run = super().smoke_run()
         model = run.model.model_copy(update={"architecture": "fpn", "output_stride": 32})
         pretraining = run.pretraining.model_copy(update={"iterations": 4})
-        return run.model_copy(update={"model": model, "pretraining": pretraining})
+        training = run.training.model_copy(update={"head_rate_factor": 1})
+        return run.model_copy(update={"model": model, "pretraining": pretraining, "training": training})
 
 
 if __name__ == "__main__":
