@@ -109,7 +109,7 @@ def test_two_of_twenty_runs(backend: str, tmp_path: Path, record_fault: Callable
     assert first.returncode == 1, first.stderr
     *failures, last = first.stderr.splitlines()
     assert [line.partition(": the")[0] for line in failures] == [
-        f"error: all strategies N16 seed {seed}" for seed in (3, 11)
+        f"error: shared round 0 N16 seed {seed}" for seed in (3, 11)
     ]
     assert all("lower training.learning_rate" in line for line in failures)
     assert last == "error: 18 of 20 runs are finished; the same command goes on with the others"
@@ -137,7 +137,7 @@ def test_killed_for_memory(tmp_path: Path, record_fault: Callable[..., None]) ->
     errors = [line for line in first.stderr.splitlines() if line.startswith("error: ")]
     reason, last = errors
     assert reason.startswith(
-        "error: all strategies N16 seed 1: a process of it was killed because the machine has no mo"
+        "error: shared round 0 N16 seed 1: a process of it was killed because the machine has no mo"
     )
     assert "lower concurrent_runs" in reason
     assert last == "error: 2 of 3 runs are finished; the same command goes on with the others"
