@@ -59,7 +59,7 @@ def scored_pool(run: ResolvedRun, data: DataConfig, store: Folder) -> pa.Table:
     dataset = open_dataset(data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     job = scoring_job(config, regions, len(dataset.classes), ("entropy",), features=True)
-    weights = store.read_bytes(RunStore(store, run).round(0).path(MODEL))
+    weights = store.read_bytes(*RunStore(store, run).round(0).committed("train", MODEL))
     device = torch.device("cpu")
     predict = Predictor(job, [load_model(job.model, job.n_classes, weights, device)], device)
     tables = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import stat
@@ -24,6 +23,7 @@ _STALE_SECONDS = 24 * 60 * 60
 """On a file system without locks, what was last changed as long ago as this is being written no more."""
 LOCKS_BYTES = hasattr(fcntl, "F_OFD_SETLKW")
 """Whether bytes of an open file can be held; else whole files are."""
+_PART = 1 << 20
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Kind = Literal["file", "folder"]
@@ -88,10 +88,12 @@ class Disk:
         with open(path, "rb", buffering=0) as file:
             return file.read()
 
-    def sha256(self, path: str) -> str:
-        """Hexadecimal digest of a file."""
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    def parts(self, path: str) -> Iterator[Buffer]:
+        """A file in parts, of which each is gone when the next is asked for."""
+        part = memoryview(bytearray(_PART))
+        with open(path, "rb", buffering=0) as file:
+            while size := file.readinto(part):
+                yield part[:size]
 
     def for_arrow(self, path: str) -> Any:
         """A file as pyarrow reads it fastest."""

@@ -11,11 +11,13 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -336,8 +338,15 @@ class Folder:
 
     def sha256(self, path: str) -> str:
         """Hexadecimal SHA-256 of a file, read in parts; raises as `read_bytes`."""
+        digest = hashlib.sha256()
+        for part in self.parts(path):
+            digest.update(part)
+        return digest.hexdigest()
+
+    def parts(self, path: str) -> Iterator[Buffer]:
+        """The bytes of a file, in parts of a megabyte about, by one request; raises as `read_bytes`."""
         with self._told(path, "read"):
-            return self._files.sha256(self.full(path))
+            yield from self._files.parts(self.full(path))
 
     def read_json(self, path: str) -> Any:
         """A JSON file.
@@ -410,19 +419,48 @@ class Folder:
         with self._told(path, "written"):
             self._files.create(self.full(path), data)
 
-    def write_json(self, path: str, value: Any) -> None:
-        """Write a value as JSON, keys as given; raises as `write_bytes`, also for a number that is not finite."""
+    def add(self, path: str, data: Buffer) -> str:
+        """Write a file whole under a name that is free, so that nobody's file is replaced.
+
+        Args:
+            path: wanted; where it is taken by other bytes, the next of its `numbered` names.
+            data: its bytes.
+
+        Returns:
+            The path where they lie now.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        for number in count(1):
+            name = numbered(path, number)
+            try:
+                self.create(name, data)
+                return name
+            except ExistsError:
+                # Of an attempt that was killed, or of one whose answer was lost on the way.
+                with suppress(MissingError):
+                    if self.size(name) == len(memoryview(data)) and self.sha256(name) == _sha256(data):
+                        return name
+        raise AssertionError  # count does not end
+
+    def write_json(self, path: str, value: Any, create: bool = False) -> None:
+        """Write a value as JSON, keys as given; raises as `write_bytes`, also for a number that is not finite.
+
+        Args:
+            path: below the folder.
+            value: plain JSON values.
+            create: write it as `create` does.
+        """
         try:
             text = json.dumps(value, allow_nan=False)
         except ValueError as error:
             raise StoreError(f"{self.uri_of(path)} is not written: {error}") from None
-        self.write_bytes(path, (text + "\n").encode())
+        (self.create if create else self.write_bytes)(path, (text + "\n").encode())
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a Parquet file; raises as `write_bytes`."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        self.write_bytes(path, sink.getvalue())
+        self.write_bytes(path, parquet_bytes(table))
 
     def move(self, path: str, to: str) -> None:
         """Give a file another path below the folder, in place of what was there.
@@ -506,6 +544,38 @@ class Folder:
                 raise
             reason = first_line(error)
             raise DamagedError(f"{self.uri_of(path)} is no readable Parquet file ({reason})", reason) from None
+
+
+def parquet_bytes(table: pa.Table) -> pa.Buffer:
+    """A table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def numbered(path: str, number: int) -> str:
+    """The name of the n-th file that wanted the same one.
+
+    Example:
+        >>> numbered("regions.parquet", 1), numbered("regions.parquet", 2)
+        ('regions.parquet', 'regions.2.parquet')
+    """
+    stem, ending = os.path.splitext(path)
+    return path if number == 1 else f"{stem}.{number}{ending}"
+
+
+def wanted_name(path: str) -> str:
+    """What a `numbered` name was to be.
+
+    Example:
+        >>> wanted_name("regions.2.parquet"), wanted_name("regions.parquet")
+        ('regions.parquet', 'regions.parquet')
+    """
+    return re.sub(r"\.\d+(?=\.[^./]+$)", "", path)
+
+
+def _sha256(data: Buffer) -> str:
+    return hashlib.sha256(memoryview(data)).hexdigest()
 
 
 def _reason(error: OSError) -> str:

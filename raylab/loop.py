@@ -26,7 +26,7 @@ from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.regions.table import columns_of, ledger_table, with_regions
 from raylab.runs import ResolvedRun, RoundStore, RunStore
-from raylab.runs.rounds import LEDGER, MODEL, REGIONS, checkpoints_name, model_name
+from raylab.runs.rounds import LEDGER, MODEL, REGIONS, checkpoints_name
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, drawn, first_draw, interleave
 from raylab.training.job import TrainingJob, training_job
@@ -37,7 +37,8 @@ class Backend(Protocol):
     """How the three expensive steps are computed."""
 
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
-        """Train and evaluate a member of the ensemble; its weights are written to `model_name` of the round.
+        """Train and evaluate a member of the ensemble; its weights go to `model_name` of the round, or beside it
+        where that is taken (`Folder.add`).
 
         Returns:
             See `raylab.training.session.run_session`.
@@ -134,7 +135,7 @@ class Loop:
             )
         spent = before + float(batch.prices.sum())
         record = {**labelled_share(self.regions, labelled), "spent": spent, **batch.counts, **batch.cost}
-        round_store.commit("select", record, {LEDGER: ledger})
+        record = round_store.commit("select", record, {LEDGER: ledger})
         self.progress("committed", 1, 1, f"{record['labelled_regions']:,} regions labelled")
 
     def _afford(self, t: int, table: pa.Table | None, allowance: float) -> _Batch:
@@ -174,17 +175,19 @@ class Loop:
             return
         # A round 0 is shared: another driver may score it for other strategies at this moment.
         with self.run_store.store.lock(f"score {scores.prefix}"):
-            if scores.is_scored(maps, features):
-                return
-            # What another strategy had scored stays.
-            done = scores.record("score") or {"maps": [], "features": False}
-            maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
-            job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
-            table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
-            check_finite(table, f"round {t}")
-            record = {"maps": maps, "features": features, **cost}
-            scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
+            while not scores.is_scored(maps, features):
+                self._score(t, scores, maps, features)
         self.progress("committed", 1, 1, "pool scored")
+
+    def _score(self, t: int, scores: RoundStore, maps: Sequence[str], features: bool) -> None:
+        # What another strategy had scored stays.
+        done = scores.record("score") or {"maps": [], "features": False}
+        maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
+        job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
+        table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
+        check_finite(table, f"round {t}")
+        record = {"maps": maps, "features": features, **cost}
+        scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
         """(n,) int64: the region ids that rounds 0 .. `rounds` - 1 labelled, in order."""
@@ -235,7 +238,7 @@ def commit_training(
         "iterations": job.iterations,
         **(budget or {}),
     }
-    round_store.commit("train", record, adopt=(MODEL,))
+    record = round_store.commit("train", record, adopt=(record.pop("model"),))
     _delete_checkpoints(round_store, 0)
     progress("committed", 1, 1, f"mIoU {100 * record['miou']:.2f} % {over_classes(record['iou'])}")
 
@@ -263,7 +266,7 @@ def _member(
     if (record := round_store.record(step)) is None:
         job = dataclasses.replace(job, seed=member_seed(job.seed, member))
         record = backend.train(job, round_store, progress, member)
-        round_store.commit(step, record, adopt=(model_name(member),))
+        record = round_store.commit(step, record, adopt=(record.pop("model"),))
     _delete_checkpoints(round_store, member)
     return record
 
@@ -300,8 +303,14 @@ def member_seed(seed: int, member: int) -> int:
 
 
 def pretrained_model(run: ResolvedRun, store: Folder) -> str | None:
-    """URI of the model that every round starts from; None where rounds start from `model.weights` itself."""
-    return None if run.pretrained_folder is None else store.uri_of(f"{run.pretrained_folder}/{MODEL}")
+    """URI of the model that every round starts from; None where rounds start from `model.weights` itself.
+
+    Raises:
+        StoreError: it is not trained, or damaged.
+    """
+    if run.pretrained_folder is None:
+        return None
+    return store.uri_of(RoundStore(store, run.pretrained_folder).committed("train", MODEL).path)
 
 
 def labelled_share(regions: Regions, labelled: NDArray[np.int64]) -> dict[str, Any]:

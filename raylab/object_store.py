@@ -10,7 +10,6 @@ others by `start_method`, and a forked one is told.
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import re
@@ -33,6 +32,7 @@ PROBE: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20
 """The same for the first request, where a wrong address is likelier than an outage."""
 HEAD_BYTES = 64 * 1024
 """What is fetched of a file of which only some will be read."""
+_PART = 1 << 20
 _KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or install boto3 for AWS profiles)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
@@ -147,13 +147,11 @@ class Bucket:
         with _os_errors(path):
             return self.store.get(path).bytes().to_bytes()
 
-    def sha256(self, path: str) -> str:
-        """Hexadecimal digest of an object, which is never in memory as a whole."""
-        digest = hashlib.sha256()
+    def parts(self, path: str) -> Iterator[Buffer]:
+        """An object in parts, which is never in memory as a whole."""
         with _os_errors(path):
-            for chunk in self.store.get(path).stream(min_chunk_size=1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+            for chunk in self.store.get(path).stream(min_chunk_size=_PART):
+                yield memoryview(chunk)
 
     def for_arrow(self, path: str) -> Any:
         """An object as pyarrow reads parts of it."""

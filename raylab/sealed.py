@@ -35,25 +35,27 @@ def json_digest(value: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_sealed(store: Folder, path: str, value: dict[str, Any]) -> str:
+def write_sealed(store: Folder, path: str, value: dict[str, Any], create: bool = False) -> str:
     """Write a JSON object with its digest.
 
     Args:
         store: that it lies in.
         path: of the file.
         value: plain JSON values.
+        create: write it only where there is none.
 
     Returns:
         The digest.
 
     Raises:
+        ExistsError: with `create`, there is one.
         StoreError: it cannot be written, or holds a number that is not finite.
     """
     try:
         digest = json_digest(value)
     except ValueError as error:
         raise StoreError(f"{store.uri_of(path)} is not written: a number in it is not finite ({error})") from None
-    store.write_json(path, {**value, DIGEST: digest})
+    store.write_json(path, {**value, DIGEST: digest}, create)
     return digest
 
 

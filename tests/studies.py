@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,6 @@ def break_last_round(config: StudyConfig) -> None:
     store = Folder(config.run.storage)
     first, second, _ = (RunStore(store, run) for run in resolved_runs(config))
     Path(store.uri_of(first.round(2).path("train.json"))).unlink()
-    for step in ("select", "train"):
-        Path(store.uri_of(second.round(2).path(f"{step}.json"))).unlink()
-    ledger = Path(store.uri_of(second.round(2).path("ledger.parquet")))
-    ledger.unlink()
-    ledger.mkdir()
+    folder = Path(store.uri_of(second.round(2).prefix))
+    shutil.rmtree(folder)
+    folder.symlink_to("nowhere")

@@ -99,9 +99,14 @@ def read_manifest(store: Folder, path: str) -> Manifest:
     return manifest
 
 
-def write_manifest(store: Folder, manifest: Manifest) -> None:
-    """Write a manifest where it belongs; raises as `raylab.sealed.write_sealed`."""
-    write_sealed(store, manifest.path, manifest.model_dump())
+def create_manifest(store: Folder, manifest: Manifest) -> None:
+    """Write a manifest where it belongs, if there is none.
+
+    Raises:
+        ExistsError: another process was first.
+        StoreError: it cannot be written, or holds a number that is not finite.
+    """
+    write_sealed(store, manifest.path, manifest.model_dump(), create=True)
 
 
 def previous_of(store: Folder, path: str) -> Previous:

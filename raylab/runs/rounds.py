@@ -4,19 +4,25 @@ A step is done when its manifest is there (`raylab.runs.manifest`) and every fil
 reads one of them compares its hash. Nothing else tells progress, so a run killed anywhere is found as it was after its
 last whole step. The manifests are also the run's journal: results, seconds and peak memory stand in them, and MLflow
 is a mirror of them.
+
+No file of a step is ever replaced. Of several processes that do the same step the first to write its manifest wins,
+and the others take what it committed for theirs: manifests are put where there is none, other files under free names.
+Only the scores of a shared round 0 are done again, for the maps of further strategies; the last of their manifests
+(score.json, score.2.json, ...) counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from raylab.errors import DamagedError, MismatchError, MissingError, StoreError
-from raylab.files import Folder
+from raylab.errors import DamagedError, ExistsError, MismatchError, MissingError, StoreError
+from raylab.files import Folder, numbered, parquet_bytes, wanted_name
 from raylab.runs.identity import ROWS, ResolvedRun, default_facts, facts_of, round0_facts
-from raylab.runs.manifest import FileEntry, Manifest, Previous, previous_of, read_manifest, write_manifest
+from raylab.runs.manifest import FileEntry, Manifest, Previous, create_manifest, previous_of, read_manifest
 from raylab.sealed import read_sealed, write_sealed
 
 LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet"
@@ -48,17 +54,6 @@ def checkpoints_name(member: int) -> str:
     return f"training-{member}"
 
 
-def second_name(name: str) -> str:
-    """File that takes the place of one that is committed, when its step is done again.
-
-    Example:
-        >>> second_name("regions.parquet")
-        'regions-2.parquet'
-    """
-    stem, dot, ending = name.rpartition(".")
-    return f"{stem}-2{dot}{ending}"
-
-
 def step_of_model(member: int) -> str:
     """The step that commits it."""
     return "train" if member == 0 else f"member-{member}"
@@ -82,6 +77,20 @@ class RoundStore:
         """Path of a file of this round below the storage root."""
         return f"{self.prefix}/{name}"
 
+    def manifest_path(self, step: str, again: bool = False) -> str:
+        """Path of a step's manifest, of the last one where it was done again; need not be there.
+
+        Args:
+            step: one of `STEPS`, or the training of a further member of an ensemble.
+            again: give the one after it, where the step may be done again.
+        """
+        number = 1
+        if step == "score":
+            while self.store.is_file(self.path(numbered("score.json", number))):
+                number += 1
+            number -= number > 1 and not again
+        return self.path(numbered(f"{step}.json", number))
+
     def manifest(self, step: str) -> Manifest:
         """The manifest of a step.
 
@@ -90,7 +99,7 @@ class RoundStore:
             DamagedError: it is not the one that was committed, or follows another one.
         """
         try:
-            return read_manifest(self.store, self.path(f"{step}.json"))
+            return read_manifest(self.store, self.manifest_path(step))
         except DamagedError as error:
             raise _with_way_out(error) from None
 
@@ -119,8 +128,8 @@ class RoundStore:
         record: dict[str, Any],
         tables: dict[str, pa.Table] | None = None,
         adopt: tuple[str, ...] = (),
-    ) -> None:
-        """Write a step's files, then its manifest; until then what was committed before stays as it was.
+    ) -> dict[str, Any]:
+        """Write a step's files, then its manifest, unless another process has done so by now.
 
         Args:
             step: one of `STEPS`, or the training of a further member of an ensemble.
@@ -128,26 +137,33 @@ class RoundStore:
             tables: to be written as Parquet, by name.
             adopt: names of files of this round that workers have already written.
 
+        Returns:
+            The record that is committed: this one, or that of the process that was first.
+
         Raises:
             StoreError: a file cannot be written or is missing, or a number of the record is not finite.
         """
-        path = self.path(f"{step}.json")
-        before = self._committed_names(step)
-        # Beside the tables of a step that is done again, which a reader or the next attempt may still need.
-        written = {second_name(name) if name in before else name: table for name, table in (tables or {}).items()}
-        for name, table in written.items():
-            self.store.write_table(self.path(name), table)
-        files = {name: self._describe(name) for name in (*written, *adopt)}
-        write_manifest(self.store, Manifest(path=path, record=record, files=files, previous=self._previous(step)))
-        for name in before - files.keys():
-            self.store.delete(self.path(name))
-
-    def _committed_names(self, step: str) -> set[str]:
-        """Files that the step's manifest names; none where that is missing or damaged."""
+        path = self.manifest_path(step, again=True)
+        before = self.store.list(self.prefix)
+        written = [
+            self.store.add(self.path(name), parquet_bytes(table)).removeprefix(f"{self.prefix}/")
+            for name, table in (tables or {}).items()
+        ]
+        names = (*written, *adopt)
+        superfluous = set(names)
         try:
-            return set(self.manifest(step).files)
-        except (MissingError, DamagedError):
-            return set()
+            files = {name: self._describe(name) for name in names}
+            create_manifest(self.store, Manifest(path=path, record=record, files=files, previous=self._previous(step)))
+            # Of the step before it was done again, and of those who were killed or will find themselves too late.
+            wanted = {wanted_name(name) for name in names}
+            superfluous |= {name for name in before if wanted_name(name) in wanted}
+        except (ExistsError, MissingError):  # the first may have removed what this one wrote
+            if not self.store.is_file(path):
+                raise
+        committed = read_manifest(self.store, path)
+        for name in superfluous - committed.files.keys():
+            self.store.delete(self.path(name))
+        return committed.record
 
     def _describe(self, name: str) -> FileEntry:
         path = self.path(name)
@@ -169,9 +185,9 @@ class RoundStore:
             StoreError: the step is not done, is damaged, or its manifest names no such file.
         """
         files = self.manifest(step).files
-        found = next((one for one in (name, second_name(name)) if one in files), None)
+        found = next((one for one in files if wanted_name(one) == name), None)
         if found is None:
-            uri = self.store.uri_of(self.path(f"{step}.json"))
+            uri = self.store.uri_of(self.manifest_path(step))
             raise StoreError(f"{uri} names no file {name}; {REPAIR}")
         return Committed(self.path(found), files[found].sha256)
 
@@ -342,9 +358,11 @@ def same_or_new(store: Folder, path: str, now: dict[str, Any], defaults: dict[st
         MismatchError: names the file, the field that differs, what it was and what it is.
         DamagedError: what lies there is not what was written.
     """
-    if not store.exists(path):
-        write_sealed(store, path, now)
-    elif field := first_difference(_completed(read_sealed(store, path), now, defaults), now):
+    with suppress(ExistsError):
+        if not store.exists(path):
+            write_sealed(store, path, now, create=True)
+            return
+    if field := first_difference(_completed(read_sealed(store, path), now, defaults), now):
         raise MismatchError(
             f"{store.uri_of(path)}: {change_of(*field, 'this')}; restore it, or choose another storage root"
         )

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from raylab.errors import DamagedError, MissingError, StoreError
-from raylab.files import Folder
+from raylab.files import Folder, wanted_name
 from raylab.regions.superpixels import SUPERPIXELS_MANIFEST, superpixels_folder
 from raylab.runs.identity import ResolvedRun
-from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, REGIONS, RoundStore, RunStore, second_name
+from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, REGIONS, RoundStore, RunStore
 from raylab.runs.studies import ResolvedStudy, stored_study, study_path
 from raylab.sealed import read_sealed, unseal_bytes
 
@@ -173,7 +173,7 @@ class _Checker:
         self._identity(f"{run_store.folder}/run.json")
         self._identity(run_store.round(0).path(IDENTITY))
         steps = run_store.steps()
-        done = [self.store.is_file(round_store.path(f"{step}.json")) for round_store, step in steps]
+        done = [self.store.is_file(round_store.manifest_path(step)) for round_store, step in steps]
         bad = [self._step(round_store, step) for round_store, step in steps]
         first = next((index for index, is_bad in enumerate(bad) if is_bad or why), None)
         if missing := run_store.first_missing():
@@ -195,7 +195,7 @@ class _Checker:
 
     def _step(self, round_store: RoundStore, step: str) -> bool:
         """Whether the manifest of a step, or a file of it, is damaged."""
-        path = round_store.path(f"{step}.json")
+        path = round_store.manifest_path(step)
         if path in self.bad:
             return self.bad[path]
         self.bad[path] = False
@@ -262,8 +262,7 @@ class _Checker:
     def _aside(self, round_store: RoundStore, step: str) -> None:
         """What a repair moves of a step: its manifest first, so that the step is undone whatever happens then."""
         file = _FILES.get(step, f"{step.replace('member', 'model')}.safetensors")
-        names = {f"{step}.json", file, second_name(file)}
-        there = [name for name in self.store.list(round_store.prefix) if name in names]
+        there = [name for name in self.store.list(round_store.prefix) if wanted_name(name) in (f"{step}.json", file)]
         self.found.aside += sorted(
             (round_store.path(name) for name in there), key=lambda path: not path.endswith(".json")
         )

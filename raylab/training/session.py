@@ -92,7 +92,7 @@ def run_session(
     Args:
         job: what to train; `save_checkpoint` is called every `training.checkpoint_every` iterations and when `due`.
         store: of the results.
-        model_path: below the storage root, of the trained weights (safetensors).
+        model_path: below the storage root, of the trained weights (safetensors), unless others lie there.
         device: where to compute.
         progress: told of every tenth step, by rank 0.
         save_checkpoint: called on every rank.
@@ -101,9 +101,9 @@ def run_session(
         resume: a state that `save_checkpoint` was given, or None.
 
     Returns:
-        Plain JSON values: `confusion` (C x C, rows the truth), `losses`, `weights` (where they came
-        from), `weights_sha256`, `seconds_train`, `seconds_evaluate`, `peak_memory` in bytes (the largest worker's)
-        and `peak_gpu_memory`.
+        Plain JSON values: `model` (the file's name; see `Folder.add`), `confusion` (C x C, rows the truth), `losses`,
+        `weights` (where they came from), `weights_sha256`, `seconds_train`, `seconds_evaluate`, `peak_memory` in
+        bytes (the largest worker's) and `peak_gpu_memory`.
 
     Raises:
         TrainingError: the training diverged; every rank meets it at the same step.
@@ -124,10 +124,12 @@ def run_session(
     trained = train(job, device, report, resume)
     middle = time.perf_counter()
     matrix = evaluate(trained.model, open_dataset(job.data), device, job.eval_batch, job.training.precision)
+    path = model_path
     if rank == 0:
         weights = {name: tensor.detach().contiguous().cpu() for name, tensor in trained.model.state_dict().items()}
-        store.write_bytes(model_path, save(weights))
+        path = store.add(model_path, save(weights))
     return {
+        "model": path.rpartition("/")[2],
         "confusion": matrix.tolist(),
         "losses": trained.losses,
         "weights": trained.model.weights_source,

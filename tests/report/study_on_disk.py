@@ -13,6 +13,7 @@ from raylab.regions.table import ledger_table
 from raylab.runs import ResolvedRun, RoundStore, RunStore, resolve_study
 from raylab.runs.inputs import read_inputs
 from raylab.runs.studies import begin_study
+from tests.configs import resolved_study
 
 CONFIG = StudyConfig(
     name="small",
@@ -39,6 +40,13 @@ def write_study(store: Folder, config: StudyConfig = CONFIG, dataset: DataConfig
     if config.supervised:
         RoundStore(store, study.supervised_folder).commit("train", {**train_record(0.6), "labelled_regions": 432})
     return config
+
+
+def set_bound(store: Folder, miou: float) -> None:
+    """Have the training on all masks reach another mIoU."""
+    bound = RoundStore(store, resolved_study(CONFIG).supervised_folder)
+    store.delete(bound.path("train.json"))
+    bound.commit("train", train_record(miou))
 
 
 def write_rounds(store: Folder, run: ResolvedRun, stop: int | None = None, dataset: DataConfig | None = None) -> None:

@@ -19,10 +19,9 @@ from raylab.report.statistics import (
     target_of,
 )
 from raylab.report.study_data import Study, read_study
-from raylab.runs import RoundStore
 from raylab.runs.studies import begin_study
 from tests.configs import resolved_runs, resolved_study
-from tests.report.study_on_disk import CONFIG, train_record, write_rounds, write_study
+from tests.report.study_on_disk import CONFIG, set_bound, train_record, write_rounds, write_study
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def store_with(folder, bound: float) -> Study:
     store = Folder(str(folder))
     write_study(store)
-    RoundStore(store, resolved_study(CONFIG).supervised_folder).commit("train", train_record(bound))
+    set_bound(store, bound)
     return read_study(store, "small")
 
 
@@ -134,7 +133,8 @@ def test_an_interval_by_hand(tmp_path) -> None:
     run = next(r.run for r in study.runs if r.config.strategy.label == "entropy" and r.config.seed == 1)
     from raylab.runs import RunStore
 
-    RunStore(store, run).round(2).commit("train", train_record(0.47))
+    store.delete((last_round := RunStore(store, run).round(2)).path("train.json"))
+    last_round.commit("train", train_record(0.47))
     (last,) = [d for d in differences(read_study(store, "small")) if d.budget == 80 and d.strategy == "entropy"]
     # Differences of 2 and 6 points: mean 4, t(0.95, 1) * sqrt(8) / sqrt(2) = 25.4.
     assert last.values == pytest.approx([0.02, 0.06])

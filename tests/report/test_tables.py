@@ -22,9 +22,7 @@ from raylab.report.tables import (
     show_spread,
     summary_frame,
 )
-from raylab.runs import RoundStore
-from tests.configs import resolved_study
-from tests.report.study_on_disk import CONFIG, train_record, write_study
+from tests.report.study_on_disk import set_bound, write_study
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +127,7 @@ def test_spreads_are_shown_with_what_is_known() -> None:
 def test_how_many_seeds_reach_the_target_is_said(tmp_path) -> None:
     store = Folder(str(tmp_path))
     write_study(store)
-    RoundStore(store, resolved_study(CONFIG).supervised_folder).commit("train", train_record(0.45))
+    set_bound(store, 0.45)
     lines = format_table(read_study(store, "small")).splitlines()
     ends = {line.split()[0]: line for line in lines if line.startswith(("random", "entropy"))}
     assert ends["random"].endswith("not reached")

@@ -44,8 +44,8 @@ def test_a_step_is_done_when_its_manifest_is_there(store):
 def test_the_manifest_is_written_last(store, monkeypatch):
     round_store = RoundStore(store, "r")
     written = []
-    write = Folder.write_bytes
-    monkeypatch.setattr(Folder, "write_bytes", lambda self, path, data: (written.append(path), write(self, path, data)))
+    create = Folder.create
+    monkeypatch.setattr(Folder, "create", lambda self, path, data: (written.append(path), create(self, path, data)))
     round_store.commit("select", {}, {LEDGER: picks(1, [0])})
     assert written == ["r/ledger.parquet", "r/select.json"]
 
@@ -160,8 +160,13 @@ def test_another_steps_manifest_and_files_are_noticed(store):
 
 def test_a_manifest_written_anew_is_noticed_by_the_next_one(store):
     first, second, _ = chain(store)
-    first.commit("score", {"prefix": "edited"}, {"score.parquet": picks(0, [2])})
-    assert first.record("score") == {"prefix": "edited"}
+    store.delete("a/train.json")
+    first.commit("train", {"prefix": "edited"}, {"train.parquet": picks(0, [2])})
+    assert first.record("train") == {"prefix": "edited"}
+    with pytest.raises(DamagedError, match=r"a/train\.json: it is not the one that the next step followed, .*a/score"):
+        first.record("score")
+    store.delete("a/score.json")
+    first.commit("score", {}, {"score.parquet": picks(0, [2])})
     with pytest.raises(DamagedError, match=r"a/score\.json: it is not the one that the next step followed, .*b/select"):
         second.record("select")
 
@@ -185,7 +190,7 @@ def test_a_step_done_again_stays_readable_until_it_is_committed(store, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("raylab.runs.rounds.write_manifest", killed)
+        patch.setattr("raylab.runs.rounds.create_manifest", killed)
         with pytest.raises(KeyboardInterrupt):
             round_store.commit("score", {"maps": ["bald", "entropy"]}, {"regions.parquet": picks(1, [5, 4])})
     assert round_store.record("score") == {"maps": ["entropy"]}
@@ -195,6 +200,47 @@ def test_a_step_done_again_stays_readable_until_it_is_committed(store, monkeypat
         assert round_store.record("score") == {"maps": ["bald", "entropy"]}
         assert round_store.regions() == picks(1, ids)
         assert len([name for name in store.list("r") if name.startswith("regions")]) == 1
+
+
+def test_the_first_to_commit_wins_and_the_others_take_what_is_there(store, monkeypatch):
+    """Two processes do the same step with other results; the second has looked before the first commits."""
+    first, second = RoundStore(store, "r"), RoundStore(store, "r")
+    describe = RoundStore._describe
+
+    def overtaken(self, name):
+        monkeypatch.setattr(RoundStore, "_describe", describe)
+        store.write_bytes("r/ledger.3.parquet", b"left by a process that was killed")
+        assert first.commit("select", {"of": "first"}, {LEDGER: picks(1, [7])}) == {"of": "first"}
+        return describe(self, name)
+
+    monkeypatch.setattr(RoundStore, "_describe", overtaken)
+    assert second.commit("select", {"of": "second"}, {LEDGER: picks(1, [5])}) == {"of": "first"}
+    for round_store in (first, second):
+        assert round_store.record("select") == {"of": "first"}
+        assert round_store.ledger() == picks(1, [7])
+    assert store.list("r") == ["ledger.2.parquet", "select.json"]
+    # A process that comes later still, and one whose result is the same to the last bit.
+    assert second.commit("select", {}, {LEDGER: picks(1, [4])}) == {"of": "first"}
+    assert second.commit("select", {}, {LEDGER: picks(1, [7])}) == {"of": "first"}
+    assert second.ledger() == picks(1, [7])
+    assert store.list("r") == ["ledger.2.parquet", "select.json"]
+
+
+def test_scores_that_others_replaced_meanwhile_stay(store, monkeypatch):
+    first, second = RoundStore(store, "r"), RoundStore(store, "r")
+    first.commit("score", {"maps": ["a"]}, {"regions.parquet": picks(1, [1])})
+    describe = RoundStore._describe
+
+    def overtaken(self, name):
+        monkeypatch.setattr(RoundStore, "_describe", describe)
+        first.commit("score", {"maps": ["a", "b"]}, {"regions.parquet": picks(1, [2])})
+        first.commit("score", {"maps": ["a", "b", "d"]}, {"regions.parquet": picks(1, [3])})
+        return describe(self, name)
+
+    monkeypatch.setattr(RoundStore, "_describe", overtaken)
+    assert second.commit("score", {"maps": ["a", "c"]}, {"regions.parquet": picks(1, [4])}) == {"maps": ["a", "b"]}
+    assert second.record("score") == {"maps": ["a", "b", "d"]}
+    assert second.regions() == picks(1, [3])
 
 
 def test_a_table_that_is_replaced_while_it_is_read_is_read_anew(store, monkeypatch):
@@ -288,6 +334,7 @@ def test_what_a_round_started_from_is_told_by_file_pretraining_or_round_0(store)
     store.write_bytes("pretrained/x/model.safetensors", b"weights")
     RoundStore(store, "pretrained/x").commit("train", {}, adopt=(MODEL,))
     assert RunStore(store, after).start_sha256() == hashlib.sha256(b"weights").hexdigest()
+    store.delete("pretrained/x/train.json")
     RoundStore(store, "pretrained/x").commit("train", {})
     with pytest.raises(StoreError, match=r"names no file model\.safetensors; restore it, or let raylab verify"):
         RunStore(store, after).start_sha256()

@@ -271,7 +271,7 @@ class Backend:
 
     def train(self, job: Any, round_store: Any, progress: Any) -> dict[str, Any]:
         round_store.store.write_bytes(round_store.path(MODEL), b"model")
-        return {"confusion": np.eye(job.n_classes, dtype=int).tolist()}
+        return {"model": MODEL, "confusion": np.eye(job.n_classes, dtype=int).tolist()}
 
     def score(self, job: Any, round_store: Any, progress: Any) -> tuple[pa.Table, dict[str, Any]]:
         n = job.regions.n_regions
@@ -320,7 +320,9 @@ def rewrite(run: RunStore, t: int, change: Callable[[list[int]], list[int]]) -> 
     round_store = run.round(t)
     ids = round_store.ledger()["region_id"].to_pylist()
     table = ledger_table(regions, ["x"] * regions.n_images, t, np.array(change(list(ids))))
-    round_store.commit("select", round_store.record("select"), {"ledger.parquet": table})
+    record = round_store.record("select")
+    round_store.store.delete(round_store.path("select.json"))
+    round_store.commit("select", record, {"ledger.parquet": table})
     return ids
 
 
