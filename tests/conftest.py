@@ -32,6 +32,7 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="t")
 # After multiprocessing has removed its own folder in there, which has the priority -100.
 Finalize(None, shutil.rmtree, (tempfile.tempdir, True), exitpriority=-200)
+os.environ["RAYLAB_CACHE_GB"] = "0"  # nor in a user's cache folder
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes where a developer keeps results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import urllib.request
@@ -43,6 +44,10 @@ class S3Server:
     def uri(self, path: str) -> str:
         """A bucket, or a path in one, as raylab takes it."""
         return f"s3://{path}?endpoint_override={self.address}&scheme=http"
+
+    def requests(self) -> list[str]:
+        """What was asked so far: methods and addresses, as the server has written them down."""
+        return re.findall(r'"((?:GET|HEAD|PUT|POST|DELETE) [^"]*) HTTP', self.log.read_text())
 
     def end(self) -> None:
         if self.process is not None:

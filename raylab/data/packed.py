@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from raylab.errors import DataError, MissingError, StoreError, field_of, what_is_wrong
+from raylab.data.node_cache import forget, kept
+from raylab.errors import DamagedError, DataError, MissingError, StoreError, field_of, what_is_wrong
 from raylab.files import Folder, first_line
 from raylab.sealed import unsealed
 
@@ -238,28 +239,37 @@ class PackedFolder:
         """
         if not cell.column:
             raise FileNotFoundError(cell.path)
+        shard = self._rows[cell.row][0]
+        if shard in self._damage:
+            raise DataError(self._damage[shard])
+        entry = self.manifest["shards"][shard]
+        try:
+            place, path = kept(self.folder, entry["path"], entry["sha256"], entry["bytes"])
+            try:
+                return self._content(cell, place, path)
+            except StoreError:
+                if place is self.folder:
+                    raise
+                forget(entry["sha256"])  # what lies on this machine is only a copy
+                return self._content(cell, self.folder, entry["path"])
+        except StoreError as error:
+            raise DataError(self._damaged(shard, _why(error))) from None
+
+    def _content(self, cell: Cell, place: Folder, path: str) -> bytes:
+        """The bytes of an image or mask out of a shard or a copy of it, compared with their digest."""
         shard, group, row = self._rows[cell.row]
         # Neighbours are often asked for one after the other, as in evaluation.
         key, values = getattr(self._last, cell.column, (None, None))
-        if key != (shard, group):
-            values = self._read_group(shard, group, cell.column)
-            setattr(self._last, cell.column, ((shard, group), values))
+        if key != (place.uri, shard, group):
+            with place.parquet(path, metadata=self._footers.get(shard)) as parquet:
+                self._footers[shard] = parquet.metadata
+                values = parquet.read_row_group(group, columns=[cell.column], use_threads=False).column(0)
+            setattr(self._last, cell.column, ((place.uri, shard, group), values))
         assert values is not None
         content: bytes = values[row].as_py()
         if hashlib.sha256(content).digest() != self._digests[cell.column][cell.row]:
-            raise DataError(self._damaged(shard, f"the bytes of {cell.path} are not those that were packed"))
+            raise DamagedError("", f"the bytes of {cell.path} are not those that were packed")
         return content
-
-    def _read_group(self, shard: int, group: int, column: str) -> pa.ChunkedArray:
-        if shard in self._damage:
-            raise DataError(self._damage[shard])
-        path = self.manifest["shards"][shard]["path"]
-        try:
-            with self.folder.parquet(path, metadata=self._footers.get(shard)) as parquet:
-                self._footers[shard] = parquet.metadata
-                return parquet.read_row_group(group, columns=[column], use_threads=False).column(0)
-        except StoreError as error:
-            raise DataError(self._damaged(shard, _why(error))) from None
 
     def find_damage(self) -> list[str]:
         """A line for each shard whose bytes are not those that were packed; reads all of them."""
