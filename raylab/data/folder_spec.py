@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap, Colour, voc_colour
-from raylab.data.coding import ColourCoding, IdCoding, MaskCoding
+from raylab.data.coding import ColourCoding, IdCoding, MaskCoding, shorten
 from raylab.data.image_file import PLAIN, Reading
-from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout
+from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout, composed
 from raylab.data.source import Source, as_text
 from raylab.data.survey import Answers
 from raylab.errors import MissingError, StoreError, field_of, nearest, what_is_wrong
@@ -47,12 +47,18 @@ Below = Annotated[str, AfterValidator(_below)]
 CheckedColour = tuple[Byte, Byte, Byte]
 
 
+def _told_on_one_line(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"{name!r} is blank or holds a line end or another sign without a shape; give a name in words")
+    return name
+
+
 class ClassEntry(BaseModel):
     """One class. Without a colour it is given one that is still free."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, AfterValidator(_told_on_one_line)]
     id: Byte
     colour: CheckedColour | None = None
 
@@ -194,6 +200,13 @@ class FolderSpec(BaseModel):
         for field, values in (("name", [one.name for one in self.classes]), ("id", [one.id for one in self.classes])):
             for value in _repeated(values):
                 yield f"classes: {field} {value!r} is given twice; give each class its own"
+        alike: dict[str, str] = {}
+        for name in dict.fromkeys(one.name for one in self.classes):
+            if (first := alike.setdefault(composed(name).casefold().strip(), name)) != name:
+                yield f"classes: the names {first!r} and {name!r} differ in case or spaces alone; give each its own"
+        if isinstance(self.val, list):
+            for name in _repeated([composed(one) for one in self.val]):
+                yield f"val: {name!r} is named twice; take one out"
         for name in self.absent:
             if name not in (names := [one.name for one in self.training]):
                 yield f"absent: {name!r} is no class{nearest(name, names)}; take it out"
@@ -209,12 +222,14 @@ class FolderSpec(BaseModel):
             yield "ignore: no class is left; take an id out of ignore"
         if len(self.training) > IGNORE:
             yield f"classes: {len(self.training)} classes, {IGNORE} are the most; ignore one"
+        counted = self.training if self.coding == "ids" else self.classes
+        for colour in _repeated([one.colour for one in counted if one.colour is not None]):
+            painted_so = shorten([repr(one.name) for one in counted if one.colour == colour])
+            yield f"classes: {painted_so} have one colour, {list(colour)}; give each its own"
         if self.coding == "colour":
             for entry in self.classes:
                 if entry.colour is None:
                     yield f"classes: {entry.name!r} has no colour, which `coding: colour` needs; add colour: [r, g, b]"
-            for colour in _repeated([one.colour for one in self.classes if one.colour is not None]):
-                yield f"classes: colour {list(colour)} is given twice; `coding: colour` needs one each"
             for value in sorted(set(self.ignore or ()) - {one.id for one in self.classes}):
                 yield f"ignore: {value} has no colour; add a class with id {value} and the colour of ignored pixels"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
@@ -127,13 +128,16 @@ class Layout:
             source: the root.
             split: of the list.
             names: of its images: for each line what it may mean, the first of which there is an image.
-            listed_in: what messages call the list.
+            listed_in: path of the list.
 
         Returns:
-            The entries, sorted bytewise by name, and a line for each folder or file that is missing.
+            The entries, sorted bytewise by name, and a line for each folder or file that is missing and for each image
+            that the list names more than once.
         """
         images, masks, problems = self._scan_both(source, split)
-        chosen = {next((name for name in line if name in (images or {})), line[0]) for line in names}
+        chosen = Counter(next((name for name in line if name in (images or {})), line[0]) for line in names)
+        problems += [f"{source.uri_of(listed_in)}: {name!r} is named {times} times; take all but one out"
+                     for name, times in chosen.items() if times > 1]  # fmt: skip
         entries = []
         for name in sorted(chosen, key=os.fsencode):
             entry = Entry(name, (images or {}).get(name), (masks or {}).get(name))

@@ -103,6 +103,20 @@ def test_id_masks_where_colours_are_said(folder_root):
         ("classes: []", "classes: must have at least 1 item"),
         ("classes: [{name: a, id: 1}, {name: b, id: 1}]", "classes: id 1 is given twice; give each class its own"),
         ("classes: [{name: a, id: 1}, {name: a, id: 2}]", "classes: name 'a' is given twice"),
+        (
+            "classes: [{name: Car, id: 1}, {name: 'car ', id: 2}]",
+            "classes: the names 'Car' and 'car ' differ in case or spaces alone; give each its own",
+        ),
+        (
+            "classes: [{name: ' ', id: 1}]",
+            "classes[0].name: ' ' is blank or holds a line end or another sign without a sha",
+        ),
+        ('classes: [{name: "a\\nb", id: 1}]', "classes[0].name: 'a\\nb' is blank or holds a line end"),
+        (
+            "classes: [{name: a, id: 1, colour: [1, 2, 3]}, {name: b, id: 2, colour: [1, 2, 3]}]",
+            "classes: 'a', 'b' have one colour, [1, 2, 3]; give each its own",
+        ),
+        (CLASSES + "val: [a, b, a]", "val: 'a' is named twice; take one out"),
         ("classes: [{name: a, id: 1}]\nignore: 1", "ignore: no class is left; take an id out of ignore"),
         ("classes: [{name: a, id: 1}]\ncoding: colour", "classes: 'a' has no colour, which `coding: colour` needs"),
         (CLASSES + "coding: colour\nignore: 9", "ignore: 9 has no colour; add a class with id 9"),
@@ -119,6 +133,15 @@ def test_bad_yaml_is_told_in_one_line(folder_root, text, line):
     found = problems_of(folder_root)
     assert len(found) == 1
     assert found[0].startswith(f"{folder_root / 'dataset.yaml'}: {line}")
+
+
+def test_ignored_classes_may_share_a_colour(folder_root):
+    write(
+        folder_root,
+        CLASSES.replace("]}]", "]}, {name: u, id: 0, colour: [0, 0, 0]}, {name: v, id: 9, colour: [0, 0, 0]}]")
+        + "ignore: [0, 9]",
+    )
+    assert opened("folder", folder_root).problems() == []
 
 
 def test_all_problems_of_yaml_files_and_pixels_in_one_pass(folder_root):

@@ -97,6 +97,13 @@ def test_pool_that_is_also_validated_on(voc2012_root):
     assert line.endswith("; set data.train_list to train or train_aug")
 
 
+def test_an_image_that_a_list_names_twice(voc2012_root):
+    with (voc2012_root / INNER / "ImageSets" / "Segmentation" / "val.txt").open("a") as file:
+        file.write("2007_000042.jpg\n")
+    (line,) = problems_of(voc2012_root)
+    assert line.endswith("val.txt: '2007_000042' is named 2 times; take all but one out")
+
+
 def test_all_missing_files_are_named_at_once(voc2012_root):
     inner = voc2012_root / INNER
     (inner / "JPEGImages" / "2007_000032.jpg").unlink()
