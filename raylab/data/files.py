@@ -19,12 +19,13 @@ from raylab.data.bands import TileFile, Window
 from raylab.data.base import Split
 from raylab.data.classes import ClassMap
 from raylab.data.coding import MaskCoding
-from raylab.data.fingerprint import FileDigests, Fingerprint
+from raylab.data.fingerprint import FileDigests, Fingerprint, unreadable
 from raylab.data.image_file import PLAIN, ImageFile, Reading, read_size, size_of_file
 from raylab.data.layout import SPLITS, Entry, tiles_of
 from raylab.data.packed import PackedFolder, tile_path
+from raylab.data.questions import Answers, Survey
 from raylab.data.source import Source
-from raylab.data.survey import Answers, FileFacts, Survey, sizes_differ, survey_files, told_size
+from raylab.data.survey import FileFacts, sizes_differ, survey_files, told_size
 from raylab.errors import DataError
 from raylab.progress import Progress
 
@@ -161,7 +162,11 @@ class FileDataset:
         return self.survey(decode_images=True).problems
 
     def survey(
-        self, facts: FileFacts | None = None, decode_images: bool = False, progress: Progress | None = None
+        self,
+        facts: FileFacts | None = None,
+        decode_images: bool = False,
+        progress: Progress | None = None,
+        digests: FileDigests | None = None,
     ) -> Survey:
         """Look at the set as a whole: sizes, pixels of every class by split, and what looks like a mistake.
 
@@ -169,9 +174,11 @@ class FileDataset:
             facts: of files, where some are known already.
             decode_images: find images that do not decode too, and damage of packed sets; otherwise their headers do.
             progress: told of every image, as stage `survey`.
+            digests: of files, where some are known already.
         """
         damage = self.source.find_damage() if decode_images and isinstance(self.source, PackedFolder) else []
-        found = survey_files(self, facts or FileFacts(), decode_images, progress, whole=not self.found_at_opening)
+        facts, digests, whole = facts or FileFacts(), digests or FileDigests(), not self.found_at_opening
+        found = survey_files(self, facts, digests, decode_images, progress, whole)
         # Every image of a damaged shard tells of the shard.
         found.problems = list(dict.fromkeys([*self.found_at_opening, *damage, *found.problems]))
         return found
@@ -206,6 +213,28 @@ class FileDataset:
                     if digests.progress is not None:
                         digests.progress("fingerprint", done, total)
         return fingerprint.hexdigest()
+
+    def size_in_bytes(self, path: str) -> int | None:
+        """Of a file; None of one of a packed set, whose hash is in its index.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        try:
+            state = self.source.file(path).state()
+        except OSError as error:
+            raise DataError(unreadable(self.source.uri_of(path), error)) from None
+        return None if state is None else state[0]
+
+    def digest(self, path: str, digests: FileDigests) -> bytes:
+        """SHA-256 of a file, or one over those of its tiles in a packed set.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        if isinstance(self.source, PackedFolder):
+            return self.source.digest(path)
+        return digests.of(path, self.source.file(path))[1]
 
     def paths(self, split: Split) -> list[tuple[str, str]]:
         """Paths of each image's file and its mask's below the root, in the order of their names, tiles or not."""

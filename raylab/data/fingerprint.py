@@ -44,6 +44,11 @@ class Fingerprint:
         return self._digest.hexdigest()
 
 
+def unreadable(file: object, error: OSError) -> str:
+    """A line about a file that cannot be read."""
+    return f"{file}: cannot be read ({error.strerror or first_line(error)}); restore the file"
+
+
 class FileDigests:
     """SHA-256 of files, each read only if it is not known as it is now; may be asked from several threads.
 
@@ -83,8 +88,7 @@ class FileDigests:
         try:
             digest = found_once(self.known, path, file.state, find)
         except OSError as error:
-            reason = error.strerror or first_line(error)
-            raise DataError(f"{file}: cannot be read ({reason}); restore the file") from error
+            raise DataError(unreadable(file, error)) from error
         return sizes[0] if sizes else self.known[path][0], bytes.fromhex(digest)
 
     def find(self, path: str, file: ImageFile) -> tuple[int, str]:

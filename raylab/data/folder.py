@@ -22,6 +22,7 @@ mask_suffix: _mask                      # a.jpg and a_mask.png
 What looks like a mistake, and is not:
 
 absent: [car]                           # occurs in no mask
+duplicates: within                      # images lie there twice in one split; or across: in train and val
 bits: 12                                # of images with more than 8 bits a channel; or range: [0, 4095]
 """
 

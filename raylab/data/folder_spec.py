@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap, Colour, voc_colour
 from raylab.data.coding import ColourCoding, IdCoding, MaskCoding, shorten
+from raylab.data.duplicates import Meant
 from raylab.data.image_file import PLAIN, Reading
 from raylab.data.layout import IMAGE_EXTENSIONS, SPLITS, Layout, composed
+from raylab.data.questions import Answers
 from raylab.data.source import Source, as_text
-from raylab.data.survey import Answers
 from raylab.errors import MissingError, StoreError, field_of, nearest, what_is_wrong
 from raylab.yaml_text import parse_yaml
 
@@ -71,6 +72,7 @@ class FolderSpec(BaseModel):
         ignore: id or ids that do not count; 255 if nothing is said and no class has it. A class listed with such
             an id is no training class, but gives the ignored pixels a colour.
         absent: names of classes that may occur in no mask.
+        duplicates: images that lie there more than once, byte for byte, are meant: within a split, or across both too.
         coding: whether masks hold ids or are painted with the classes' colours.
         images: folder of the images below the root; `{split}` in it stands for the split's folder.
         masks: folder of the masks, likewise.
@@ -90,6 +92,7 @@ class FolderSpec(BaseModel):
     classes: list[ClassEntry] = Field(min_length=1)
     ignore: list[Byte] | None = None
     absent: list[str] = []
+    duplicates: Meant | None = None
     coding: Literal["ids", "colour"] = "ids"
     images: Below | None = None
     masks: Below | None = None
@@ -192,7 +195,11 @@ class FolderSpec(BaseModel):
             uri: of the file.
         """
         return Answers(
-            uri, frozenset(self.absent), self.ignore is not None, self.bits is not None or self.range is not None
+            uri,
+            frozenset(self.absent),
+            ignored=self.ignore is not None,
+            scaled=self.bits is not None or self.range is not None,
+            duplicates=self.duplicates,
         )
 
     def contradictions(self) -> Iterator[str]:

@@ -15,6 +15,7 @@ import base64
 import hashlib
 import io
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -152,9 +153,11 @@ class PackedFolder:
         self._shapes = list(zip(columns["height"], columns["width"], strict=True))
         self._cells: dict[str, tuple[int, str]] = {}
         self._wholes: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, list[tuple[int, str]]] = defaultdict(list)
         tops = columns.get("top", [None] * len(self._rows))
         for column in ("image", "mask"):
             for row, (path, top) in enumerate(zip(columns[f"{column}_path"], tops, strict=True)):
+                self._places[path].append((row, column))
                 if top is None:
                     self._cells[path] = row, column
                 else:
@@ -193,6 +196,11 @@ class PackedFolder:
             return None
         own: str | None = then.get("fingerprint")
         return own
+
+    def digest(self, path: str) -> bytes:
+        """SHA-256 of an image or mask as the index has it; of one that lies there in tiles, over theirs in order."""
+        found = [self._digests[column][row] for row, column in self._places[path]]
+        return found[0] if len(found) == 1 else hashlib.sha256(b"".join(found)).digest()
 
     def uri_of(self, path: str) -> str:
         """What to tell a person: the shard that a path of the raw set lies in, and the path."""

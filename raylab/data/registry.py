@@ -16,8 +16,9 @@ from raylab.data.gta5 import open_gta5
 from raylab.data.label_ids import EVALUATED, LICENSE_PLATE, NOT_EVALUATED
 from raylab.data.layout import Layout
 from raylab.data.packed import PackedFolder, open_packed
+from raylab.data.questions import Survey
 from raylab.data.source import Source, open_root
-from raylab.data.survey import FileFacts, Survey
+from raylab.data.survey import FileFacts
 from raylab.data.synthetic.scenes import SyntheticScenes
 from raylab.data.voc import PASCAL_VOC, open_voc2012
 from raylab.errors import ConfigError, DataError, StoreError

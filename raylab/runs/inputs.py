@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from raylab.config import DataConfig, RunConfig
@@ -84,13 +86,28 @@ def _fingerprint(data: DataConfig, store: Folder | None, progress: Progress | No
     dataset = open_dataset(data)
     if not isinstance(dataset, FileDataset):
         return dataset.fingerprint()
+    with kept_digests(dataset, store, kind, progress) as digests:
+        return dataset.fingerprint(digests)
+
+
+@contextmanager
+def kept_digests(
+    dataset: FileDataset, store: Folder | None, kind: type[FileDigests] = FileDigests, progress: Progress | None = None
+) -> Iterator[FileDigests]:
+    """The hashes of a data set's files that lie under the storage root; what the block adds is kept there.
+
+    Args:
+        dataset: whose files are hashed.
+        store: of the results; None keeps none.
+        kind: of what finds those that are not known.
+        progress: told of every file, as stage `fingerprint`.
+    """
     root = dataset.source.uri
     path = f"fingerprints/{hashlib.sha256(root.encode()).hexdigest()[:16]}.json"
     digests = kind(_known(store, path, root), progress)
-    fingerprint = dataset.fingerprint(digests)
+    yield digests
     if store is not None and digests.read:
         store.write_json(path, {"root": root, "files": digests.known})
-    return fingerprint
 
 
 def _known(store: Folder | None, path: str, root: str) -> dict[str, tuple[int, int, str]]:

@@ -8,10 +8,12 @@ from typing import Any
 from raylab.config import DataConfig
 from raylab.data import FileDataset, open_dataset
 from raylab.data.packed import PackedFolder
-from raylab.data.survey import FileFacts, Survey
+from raylab.data.questions import Survey
+from raylab.data.survey import FileFacts
 from raylab.errors import DataError, StoreError
 from raylab.files import Folder
 from raylab.progress import Progress
+from raylab.runs.inputs import kept_digests
 
 
 def survey_of(data: DataConfig, store: Folder | None = None, progress: Progress | None = None) -> Survey | None:
@@ -36,7 +38,8 @@ def survey_of(data: DataConfig, store: Folder | None = None, progress: Progress 
     of = f"{dataset.source.uri} {dataset.source.manifest['fingerprint'] if packed else ''}"  # type: ignore[attr-defined]
     path = f"surveys/{hashlib.sha256(of.encode()).hexdigest()[:16]}.json"
     facts = FileFacts(_known(store, path, of), settled=packed)
-    survey = dataset.survey(facts, progress=progress)
+    with kept_digests(dataset, store) as digests:
+        survey = dataset.survey(facts, progress=progress, digests=digests)
     if store is not None and facts.looked_at:
         store.write_json(path, {"of": of, "files": facts.known})
     if survey.problems:

@@ -59,9 +59,9 @@ def ids_fixture() -> Callable[..., NDArray[np.uint8]]:
 @pytest.fixture
 def camvid_root(tmp_path: Path) -> Path:
     root = tmp_path / "camvid"
-    for split, count in (("train", 3), ("val", 2)):
+    for first, (split, count) in enumerate((("train", 3), ("val", 2))):
         for number in range(count):
-            save(root / split / f"{number:04d}.png", picture(number))
+            save(root / split / f"{number:04d}.png", picture(10 * first + number))
             save(root / f"{split}annot" / f"{number:04d}.png", ids(number, 12))
     return root
 
@@ -84,9 +84,9 @@ def painted_root(tmp_path: Path) -> Path:
     """CamVid as it is handed around with masks in colours: a 64 x 64 mask holds every colour."""
     root = tmp_path / "painted"
     table = np.asarray([colour for group in PAINTED.values() for colour in group.values()] + [(0, 0, 0)], np.uint8)
-    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+    for first, (split, count) in enumerate((("train", 3), ("val", 2), ("test", 1))):
         for number in range(count):
-            save(root / split / f"{number:04d}.png", picture(number))
+            save(root / split / f"{number:04d}.png", picture(10 * first + number))
             save(root / f"{split}_labels" / f"{number:04d}_L.png", table[ids(number, 32)])
     (root / "class_dict.csv").write_text("name,r,g,b\nAnimal,64,128,64\n")
     return root

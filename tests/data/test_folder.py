@@ -93,7 +93,7 @@ def test_id_masks_where_colours_are_said(folder_root):
         ("clases: []\n" + CLASSES, "clases: unknown key; did you mean 'classes'?"),
         (
             CLASSES + "zebra: 1",
-            "zebra: unknown key; known keys: classes, ignore, absent, coding",
+            "zebra: unknown key; known keys: classes, ignore, absent, duplicates, coding",
         ),
         ("classes: [{name: a, id: 1, color: [1, 2, 3]}]", "classes[0].color: unknown key; did you mean 'colour'?"),
         ("classes: [{name: a}]", "classes[0].id: the key is missing; add it"),

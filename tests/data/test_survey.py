@@ -8,6 +8,7 @@ from PIL import Image
 
 from raylab.config import DataConfig
 from raylab.data import find_problems, survey_dataset
+from raylab.data.fingerprint import FileDigests
 from raylab.data.survey import FileFacts
 from raylab.errors import DataError
 from tests.data.sets import opened, packed
@@ -79,6 +80,87 @@ def test_a_split_without_a_labelled_pixel(boxes):
         Image.new("L", (16, 12), 255).save(path)
     assert any("no pixel of the val split has a class: its masks hold 255 (ignored; 384 pixels in 2 masks)" in line
                for line in find_problems(config(boxes)))  # fmt: skip
+
+
+def copy(root, split, name, to, mask_of=None):
+    """An image once more, with its own mask or another's."""
+    for kind, source in (("images", name), ("masks", mask_of or name)):
+        content = (root / kind / "train" / f"{source}.png").read_bytes()
+        (root / kind / split / f"{to}.png").write_bytes(content)
+
+
+def test_an_image_in_train_and_val_is_asked_after(boxes, tmp_path):
+    copy(boxes, "val", "3", "again")
+    raw = config(boxes)
+    other = packed(raw, tmp_path / "packed")
+    for one, where in ((raw, f"{boxes}/dataset.yaml"), (other, f"{tmp_path}/packed (dataset.yaml)")):
+        assert find_problems(one) == [
+            f"{where}: images of val are in train too, byte for byte: 1 (images/val/again.png is images/train/3.png), "
+            "so that mIoU would be measured on what was trained on; remove them from one split, or say `duplicates: "
+            "across` in dataset.yaml if that is meant"
+        ]
+    for answer, left in (("within", 2), ("across", 0)):
+        (boxes / "dataset.yaml").write_text(TWO + f"duplicates: {answer}\n")
+        assert len(find_problems(raw)) == left
+    (boxes / "images/val/again.png").unlink()
+    (boxes / "masks/val/again.png").unlink()
+    assert "duplicates: across, but no image is in train and val; take it out" in find_problems(raw)[0]
+
+
+def test_an_image_twice_in_the_pool_is_asked_after(boxes):
+    copy(boxes, "train", "3", "again", mask_of="4")
+    copy(boxes, "train", "3", "and-again")
+    (line,) = find_problems(config(boxes))
+    assert (
+        "images are in train more than once, byte for byte: 2 too many (images/train/and-again.png is images/" in line
+    )
+    assert line.endswith("remove the copies, or say `duplicates: within` in dataset.yaml if that is meant")
+    (boxes / "images/train/and-again.png").unlink()
+    (boxes / "masks/train/and-again.png").unlink()
+    assert (
+        "1 too many (images/train/again.png is images/train/3.png, with another mask)"
+        in find_problems(config(boxes))[0]
+    )
+    (boxes / "dataset.yaml").write_text(TWO + "duplicates: within\n")
+    assert find_problems(config(boxes)) == []
+
+
+def test_only_images_of_one_size_in_bytes_are_hashed(boxes, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(FileDigests, "find", lambda self, path, file: hashed.append(path) or (1, path.encode().hex()))
+    for number, path in enumerate(sorted(boxes.glob("images/*/*.png"))):
+        path.write_bytes(path.read_bytes().ljust(1000 * (number or 2) + 1000, b"\0"))
+    assert survey_dataset(config(boxes)).problems == []
+    assert sorted(hashed) == ["images/train/0.png", "images/train/2.png"]
+
+
+def test_equal_tiles_of_a_packed_image_are_no_copies(tmp_path):
+    """What is told apart are files: a field of one colour has many tiles that are alike."""
+    for split, value in (("train", 0), ("val", 1)):
+        for kind, pixels in (("images", np.full((8, 8, 3), 90 + value)), ("masks", np.full((8, 8), value))):
+            (tmp_path / "raw" / kind / split).mkdir(parents=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "raw" / kind / split / "a.png")
+    (tmp_path / "raw/dataset.yaml").write_text(TWO)
+    tiled = config(tmp_path / "raw").model_copy(update={"tile": 4})
+    other = packed(tiled, tmp_path / "packed")
+    assert find_problems(tiled) == find_problems(other) == []
+    copy(tmp_path / "raw", "val", "a", "b")
+    twice = packed(tiled, tmp_path / "twice")
+    assert ["val are in train too, byte for byte: 1 (images/val/b.png is" in line for line in find_problems(twice)] == [
+        True
+    ]
+
+
+def test_names_of_both_splits_are_noted_unless_they_are_numbers(boxes):
+    copy(boxes, "val", "3", "0")
+    change_masks(boxes, lambda mask: mask)
+    (boxes / "images/val/0.png").write_bytes((boxes / "images/val/6.png").read_bytes() + b"another file")
+    assert survey_dataset(config(boxes)).warnings == []
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (boxes / kind / split / "0.png").rename(boxes / kind / split / "the old bridge.png")
+    (line,) = survey_dataset(config(boxes)).warnings
+    assert "in train and val there are images named the old bridge; if these are the same scenes, mIoU is" in line
 
 
 def test_official_sets_are_warned_of(camvid_root):

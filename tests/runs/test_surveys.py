@@ -18,10 +18,10 @@ from raylab.runs.surveys import survey_of
 @pytest.fixture
 def data(tmp_path: Path) -> DataConfig:
     root = tmp_path / "mine"
-    for name in "abc":
+    for number, name in enumerate("abc"):
         for kind in ("images", "masks"):
             (root / kind).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((8, 10, 3), 90, np.uint8)).save(root / f"images/{name}.png")
+        Image.fromarray(np.full((8, 10, 3), 90 + number, np.uint8)).save(root / f"images/{name}.png")
         Image.fromarray((np.arange(80).reshape(8, 10) % 2).astype(np.uint8)).save(root / f"masks/{name}.png")
     (root / "dataset.yaml").write_text("classes: [{name: a, id: 0}, {name: b, id: 1}]\nval: [c]\n")
     return DataConfig(name="folder", root=str(root))

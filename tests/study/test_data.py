@@ -69,8 +69,8 @@ def test_questions_are_asked(root: Path) -> None:
 
 def test_an_image_smaller_than_a_region_and_tiles_of_large_ones(root: Path, tmp_path: Path) -> None:
     """9 x 7 is one clipped region; 48 x 64 are four tiles of 32, and the picks are the same from the packed tiles."""
-    for split in ("train", "val"):
-        Image.fromarray(np.full((9, 7, 3), 90, np.uint8)).save(root / f"images/{split}/small.png")
+    for split, grey in (("train", 90), ("val", 91)):
+        Image.fromarray(np.full((9, 7, 3), grey, np.uint8)).save(root / f"images/{split}/small.png")
         Image.fromarray(np.ones((9, 7), np.uint8)).save(root / f"masks/{split}/small.png")
     configs = {"raw": study_of(root, tile=32)}
     pack_config(configs["raw"].run.data, str(tmp_path / "packed"), tell=lambda _: None)
