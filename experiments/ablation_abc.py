@@ -4,7 +4,7 @@
 
 First b / a is swept with c / b = 1, then c / b with b / a = 2; the distance is a metric for all of them (a <= b <= 2a
 and c >= b, Appendix A). The paper settles on a = 1, b = c = 2.
-Time: about 250 GPU hours by `--plan`, less what other experiments have done.
+Time: about 334 GPU hours by `--plan`, less what other experiments have done.
 """
 
 from __future__ import annotations

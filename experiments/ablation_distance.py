@@ -3,7 +3,7 @@
     python experiments/ablation_distance.py --root DATA/cityscapes DATA/VOCdevkit --storage s3://bucket/raylab
 
 The paper takes the piecewise distance from here on: which regions are near matters, not how far the far ones are.
-Time: about 110 GPU hours by `--plan`, less what other experiments have done.
+Time: about 87 GPU hours by `--plan`, less what other experiments have done.
 """
 
 from __future__ import annotations

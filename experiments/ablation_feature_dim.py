@@ -3,7 +3,7 @@
     python experiments/ablation_feature_dim.py --root DATA/cityscapes DATA/VOCdevkit --storage s3://bucket/raylab
 
 The model of round 0 is shared by all; only the region table differs.
-Time: about 165 GPU hours by `--plan`, less what other experiments have done.
+Time: about 169 GPU hours by `--plan`, less what other experiments have done.
 """
 
 from __future__ import annotations

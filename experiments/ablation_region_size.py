@@ -3,7 +3,7 @@
     python experiments/ablation_region_size.py --root DATA/cityscapes DATA/VOCdevkit --storage s3://bucket/raylab
 
 Half as large regions are four times as many, so that the curves meet at the same share of labelled pixels.
-Time: about 230 GPU hours by `--plan`, less what other experiments have done.
+Time: about 241 GPU hours by `--plan`, less what other experiments have done.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python experiments/ablation_set_function.py --root DATA/cityscapes DATA/VOCdevkit --storage s3://bucket/raylab
 
 The paper takes Max-Min: what counts is the nearest member of the set, not the sum over all.
-Time: about 110 GPU hours by `--plan`, less what other experiments have done.
+Time: about 87 GPU hours by `--plan`, less what other experiments have done.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 Entropy+Spatial with the radius tau of Eq. 6 swept in units of the region size N. The paper settles on tau = N: only
 touching regions count as near. Which radii it swept is in its figure alone; these are ours.
-Time: about 165 GPU hours by `--plan`, less what other experiments have done.
+Time: about 169 GPU hours by `--plan`, less what other experiments have done.
 """
 
 from __future__ import annotations

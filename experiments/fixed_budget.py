@@ -5,7 +5,7 @@
 The setting is that of the region-based methods the paper compares with: FPN on ResNet-50, trained on GTA5 first.
 How it was trained there is not in the paper; the rest of the preset is that of the paper's other experiments. RAL is
 not computed: its figure stands in the report as quoted.
-Time: about 100 GPU hours by `--plan`.
+Time: about 195 GPU hours by `--plan`.
 """
 
 from __future__ import annotations

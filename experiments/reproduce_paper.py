@@ -6,7 +6,7 @@
 
 One study and one report a table or figure, all under one storage root. Table V is selection_runtime.py, which needs
 neither data nor Ray.
-Time: about 1,080 GPU hours by `--plan`, which takes 10 TFLOP/s sustained a GPU; half of the trainings are shared.
+Time: about 1,268 GPU hours by `--plan`, which takes 10 TFLOP/s sustained a GPU; half of the trainings are shared.
 """
 
 from __future__ import annotations

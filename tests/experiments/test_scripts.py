@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -53,8 +54,14 @@ def test_every_script_is_a_part_of_the_paper() -> None:
         assert module.__doc__ is not None
         assert module.__doc__.startswith((part.paper, "Figs.")), name
         assert f"python experiments/{module.__name__}.py" in module.__doc__
-        assert "Time: " in module.__doc__
         assert "@" not in module.__doc__
+
+
+def hours_said(part: type[Experiment]) -> float:
+    """GPU hours on a script's page."""
+    found = re.search(r"Time: .*?about ([\d,]+) GPU hours", sys.modules[part.__module__].__doc__ or "")
+    assert found
+    return float(found[1].replace(",", ""))
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -64,8 +71,8 @@ def test_the_plan_is_the_papers_own_grid(name: str) -> None:
     assert plan.runs == RUNS[name]
     assert plan.nominal
     assert 380_800 in plan.pool_regions.values()
+    assert hours_said(PARTS[name]) == pytest.approx(plan.gpu_hours, abs=1)
     text = "\n".join(plan.lines())
-    assert "GPU hours" in text
     assert all(f"study {config.name}: " in text for config in configs)
 
 
@@ -90,6 +97,7 @@ def test_every_printed_cell_has_the_run_that_fills_it_and_there_is_no_other(numb
 def test_the_whole_paper_shares_what_its_parts_have_in_common() -> None:
     whole = plan_studies(paper_studies([], parse(ReproducePaper, [], "reproduce_paper.py")))
     parts = [plan_studies(studies_of(part)) for part in PARTS.values()]
+    assert hours_said(ReproducePaper) == pytest.approx(whole.gpu_hours, abs=1)
     assert whole.runs < sum(part.runs for part in parts)
     assert whole.trainings < 0.75 * sum(part.trainings for part in parts)
     shown = "\n".join(whole.lines())
