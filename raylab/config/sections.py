@@ -86,9 +86,10 @@ class DataConfig(Frozen):
     max_pixels: Positive = 2**25
     """Pixels of one image or tile above which it is refused (about 5,800 x 5,800): all of them go through the network
     together."""
-    max_decoded: Positive = 2**28
-    """Pixels of one file above which it is refused where it is decoded whole (16,384 x 16,384), which takes up to 8
-    bytes a pixel. Of tiled PNG (not interlaced) and TIFF files only bands of rows are decoded."""
+    max_decoded_bytes: Positive = 3 * 2**30
+    """Memory that decoding one file may take where it is decoded whole: a pixel takes 4 bytes in grey or by a palette,
+    10 in colours, 19 in WebP, up to 28 with 16 bits a channel. Of tiled PNG (not interlaced) and TIFF files only bands
+    of rows are decoded."""
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property

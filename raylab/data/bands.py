@@ -26,7 +26,8 @@ BLOCK_PIXELS = 2**22
 BAND_PIXELS = 2**22
 """Of a band, unless a row (or, in a TIFF, a row of strips or tiles) has more."""
 _CACHE_BYTES = 2**27
-"""Of decoded bands that a process keeps: a tile's neighbours in its row are then there. The last one is always kept."""
+"""Of decoded bands that a process keeps: a tile's neighbours in its row are then there. The last one of images
+and the last one of masks, which are read in turns, are always kept."""
 _FILES = 16
 """Large files whose structure a process keeps."""
 _ORIENTATION = 274
@@ -166,8 +167,12 @@ def read_window(tile: TileFile, reading: Reading, kind: str, read: Callable[[Ima
 
 def _band(key: Any, opened: _Opened, band: int, kind: str, read: Callable[[ImageFile], Values]) -> Values:
     found = _kept(_arrays, (key, kind, band), lambda: read(opened.bands.file_of(band)))
-    while len(_arrays) > 1 and sum(values.nbytes for values, _ in _arrays.values()) > _CACHE_BYTES:
-        _arrays.popitem(last=False)
+    held = sum(values.nbytes for values, _ in _arrays.values())
+    last = {kind: key for key in _arrays for kind in [key[1]]}
+    for key in [key for key in _arrays if key not in last.values()]:
+        if held <= _CACHE_BYTES:
+            break
+        held -= _arrays.pop(key)[0].nbytes
     return found
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from raylab.data.bands import BLOCK_PIXELS, TileFile, Values, bands_of, blocks, read_window
 from raylab.data.coding import MaskCoding
+from raylab.data.deep import deep_values
 from raylab.data.image_checks import refuse_lossy
 from raylab.data.image_file import (
     PLAIN,
@@ -22,7 +23,6 @@ from raylab.data.image_file import (
     bits,
     check_decodable,
     check_trailer,
-    deep_values,
     open_image,
     orientation,
     turned,

@@ -7,7 +7,6 @@ becomes a `DataError` of one line.
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,15 +23,13 @@ FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
 """That are read: others of PIL's run other programs (EPS), or are no format for pictures or masks."""
 MAX_PIXELS = 2**25
 """Of an image that goes through the network whole, unless `data.max_pixels` says otherwise."""
-MAX_DECODED = 2**28
-"""Of an image that is decoded whole, unless `data.max_decoded` says otherwise: 16,384 x 16,384."""
+MAX_DECODED_BYTES = 3 * 2**30
+"""That decoding a file whole may take, unless `data.max_decoded_bytes` says otherwise: 17,900 x 17,900 in colours."""
+_COLOURS, _ONE_BAND, _WEBP = 10, 4, 19
+_DEEP = {"I;12": 7, "I;16": 7, "LA;16": 13, "RGB;16": 23, "RGBA;16": 28}
+"""Bytes a pixel that decoding takes at its peak, as an image or a mask: those of PIL, of its decoder and of the arrays
+made of them; with more than 8 bits by how the file holds its pixels."""
 EXIF_ORIENTATION = int(ExifTags.Base.Orientation)
-
-_DEEP_GREY = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I;12": 4095}
-_DEEP_COLOUR = ("RGB;16L", "RGB;16B", "RGB;16N", "RGBA;16L", "RGBA;16B", "RGBA;16N")
-_DEEP_GREY_ALPHA = "LA;16B"
-_NATIVE = "L" if sys.byteorder == "little" else "B"
-_SWAPPED = {"L": "B", "B": "L"}
 
 
 class ImageFile(Protocol):
@@ -86,7 +83,7 @@ class Reading:
 
     Attributes:
         max_pixels: that an image or tile may have, all of which go through the network together.
-        max_decoded: that may be decoded together; more are refused before anything is decoded.
+        max_decoded_bytes: that decoding a file may take; more is refused before anything is decoded.
         tile: height and width of an image at most; larger ones are read as tiles. None: no image is cut.
         low: value of images with more than 8 bits a channel that becomes 0.
         high: value of such images that becomes 255; None: the largest that the file's bits can hold.
@@ -94,7 +91,7 @@ class Reading:
     """
 
     max_pixels: int = MAX_PIXELS
-    max_decoded: int = MAX_DECODED
+    max_decoded_bytes: int = MAX_DECODED_BYTES
     tile: int | None = None
     low: int = 0
     high: int | None = None
@@ -141,17 +138,27 @@ def open_image(file: ImageFile, reading: Reading = PLAIN, whole: bool = True) ->
 
 
 def check_decodable(file: ImageFile, image: Image.Image, reading: Reading) -> None:
-    """Refuse an image with more pixels than may be decoded together.
+    """Refuse an image whose decoding takes more memory than it may.
 
     Raises:
         DataError: it has.
     """
-    if image.width * image.height > reading.max_decoded:
+    each = decoded_bytes(image)
+    if (needed := image.width * image.height * each) > reading.max_decoded_bytes:
         raise DataError(
-            f"{file}: {_told(image.height, image.width)}, above data.max_decoded ({reading.max_decoded:,}), that are "
-            "decoded together; raise it, or set data.tile and save the file as PNG without interlacing or as TIFF in "
-            "strips, which are read in parts"
+            f"{file}: {_told(image.height, image.width)}, each of which takes {each} bytes to decode: {needed:,} are "
+            f"above data.max_decoded_bytes ({reading.max_decoded_bytes:,}); raise it, or set data.tile and save "
+            "the file as PNG without interlacing or as TIFF in strips, which are read in parts"
         )
+
+
+def decoded_bytes(image: Image.Image) -> int:
+    """Bytes a pixel that decoding an opened image takes at its peak, about."""
+    if image.format == "WEBP":
+        return _WEBP
+    if bits(image) > 8:
+        return _DEEP.get(raw_mode(image).rstrip("LBN"), max(_DEEP.values()))
+    return _ONE_BAND if image.mode in ("1", "L", "P") else _COLOURS
 
 
 def _identified(file: ImageFile, content: IO[bytes]) -> Image.Image:
@@ -257,52 +264,3 @@ def bits(image: Image.Image) -> int:
         declared = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
         return max(8, *declared) if isinstance(declared, tuple) else max(8, int(declared))
     return 16 if ";16" in raw_mode(image) or image.mode.startswith("I;16") else 8
-
-
-def deep_values(file: ImageFile, image: Image.Image, reading: Reading) -> tuple[NDArray[np.uint16], int]:
-    """The pixels of an image with more than 8 bits a channel, of which PIL alone keeps 8 where it is in colours.
-
-    Args:
-        file: that is read.
-        image: the same, opened and not decoded yet.
-        reading: how.
-
-    Returns:
-        (H, W) or (H, W, 3) uint16, as stored but for a TIFF's orientation, and the largest value its bits can hold.
-
-    Raises:
-        DataError: its bits are stored in a way that is not read.
-    """
-    raw = raw_mode(image)
-    way_out = "save it as PNG with 8 or 16 bits a channel"
-    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
-    if tags.get(262) == 0:
-        raise DataError(f"{file}: {bits(image)} bits a channel with white stored as 0; {way_out}")
-    if raw in _DEEP_GREY and image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16), _DEEP_GREY[raw]
-    if raw == _DEEP_GREY_ALPHA:
-        parts = _decoded_as(image, "RGBA")
-        return _joined(parts[..., 0], parts[..., 1]), 65535
-    if raw in _DEEP_COLOUR:
-        stem, order = raw[:-1], raw[-1].replace("N", _NATIVE)
-        with open_image(file, reading) as again:
-            low = _decoded_as(again, stem + _SWAPPED[order])
-        high = _decoded_as(image, stem + order)
-        return _joined(high[..., :3], low[..., :3]), 65535
-    kind = f"{bits(image)} bits a channel, stored as {raw or image.mode}"
-    raise DataError(f"{file}: image has more than 8 bits a channel ({kind}); {way_out}")
-
-
-def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    values = high.astype(np.uint16)
-    values <<= 8
-    values |= low
-    return values
-
-
-def _decoded_as(image: Any, raw: str) -> NDArray[np.uint8]:
-    """Pixels by another of PIL's unpackers than its own choice, which keeps the high byte of each value."""
-    image.tile = [
-        tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:])) for tile in image.tile
-    ]
-    return np.array(image)

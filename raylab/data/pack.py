@@ -193,8 +193,9 @@ def _row(dataset: FileDataset, split: Split, entry: Entry) -> dict[str, Any]:
     if ids.dtype == np.uint32:
         ids = np.stack([ids >> 16, ids >> 8, ids], axis=-1).astype(np.uint8)
     values, largest = decode.image_values(image, dataset.reading)
-    if largest not in (0, 2**16 - 1) and dataset.reading.high is None:
-        raise DataError(f"{image}: a tile of {largest.bit_length()} bits a channel cannot be packed; save it with 16")
+    if largest and dataset.reading.high is None:  # a PNG has 16 bits, by all of which its values are scaled
+        more = 16 - largest.bit_length()
+        values = values << more | values >> 16 - 2 * more
     whole = {"top": window.top, "left": window.left, "whole_height": window.whole[0], "whole_width": window.whole[1]}
     return row | whole | {"image": encode_png(values), "mask": encode_png(ids)}
 

@@ -284,7 +284,9 @@ def _open(config: DataConfig, strict: bool) -> SegmentationDataset:
                 "pack the files again"
             )
         tile = source.tile
-    dataset.reading = replace(dataset.reading, tile=tile, max_pixels=config.max_pixels, max_decoded=config.max_decoded)
+    dataset.reading = replace(
+        dataset.reading, tile=tile, max_pixels=config.max_pixels, max_decoded_bytes=config.max_decoded_bytes
+    )
     return dataset
 
 

@@ -174,6 +174,26 @@ def test_an_interlaced_png_is_decoded_whole(tmp_path):
     assert n_bands(Folder(tmp_path).file("a.png")) == 1
 
 
+def test_image_and_mask_that_are_decoded_whole_are_decoded_once(tmp_path, monkeypatch):
+    """Read in turns, as by training, though together they are more than a process keeps."""
+    scene("RGB").save(tmp_path / "a.jpg")
+    scene("P").save(tmp_path / "m.gif")
+    monkeypatch.setattr(bands, "_CACHE_BYTES", 1)
+    decoded, file_of = [], bands._Whole.file_of
+    monkeypatch.setattr(
+        bands._Whole, "file_of", lambda self, band: decoded.append(str(self.file)) or file_of(self, band)
+    )
+    image, mask = (tiles(Folder(tmp_path).file(name)) for name in ("a.jpg", "m.gif"))
+    for one, other in zip(image, mask, strict=True):
+        decode.read_rgb(one)
+        decode.read_mask(other, IDS)
+    assert len(decoded) == 2
+    scene("RGB").save(tmp_path / "b.jpg")
+    for name in ("b.jpg", "a.jpg"):
+        decode.read_rgb(tiles(Folder(tmp_path).file(name))[0])
+    assert len(decoded) == 4  # nothing else is kept
+
+
 def test_a_later_band_is_reached_without_its_predecessors(tmp_path, monkeypatch):
     scene("RGB").save(tmp_path / "a.png")
     png = PngBands(Folder(tmp_path).file("a.png"), 7 * WIDTH)

@@ -1,5 +1,7 @@
 """A data set with images larger than `data.tile`: its tiles are ordinary images to all that see it."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +113,42 @@ def test_sixteen_bits_in_colours_stay_so_in_a_pack(aerial, tmp_path):
     assert not survey_dataset(other, decode_images=True).problems
 
 
+def twelve_bits(values):
+    """A TIFF of (H, W) values of 12 bits, two in three bytes."""
+    height, width = values.shape
+    bits = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(height, width, 2), axis=2)[..., 4:]
+    pixels = np.packbits(bits.reshape(height, -1), axis=1).tobytes()
+    tags = (
+        (256, width),
+        (257, height),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, height),
+        (279, len(pixels)),
+    )
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_twelve_bits_are_the_same_in_a_pack(aerial, tmp_path):
+    """Every value: what a PNG of 16 bits holds in their place is scaled to the same 8."""
+    values = np.random.default_rng(2).permutation(4096).reshape(64, 64)
+    (tmp_path / "raw/images/train/small.png").unlink()
+    (tmp_path / "raw/images/train/small.tif").write_bytes(twelve_bits(values))
+    Image.new("L", (64, 64), 7).save(tmp_path / "raw/masks/train/small.png")
+    np.testing.assert_array_equal(
+        dataset_of(whole(aerial)).read_image("train", 2)[..., 0], np.round(values / 4095 * 255)
+    )
+    assert_equal(aerial, packed(aerial, tmp_path / "packed"))
+    (tmp_path / "raw/images/train/aerial-deep.png").unlink()
+    (tmp_path / "raw/masks/train/aerial-deep.png").unlink()
+    (tmp_path / "raw/dataset.yaml").write_text(YAML + "range: [500, 3000]\n")
+    assert_equal(aerial, packed(aerial, tmp_path / "in-range"))
+
+
 def test_what_is_too_large_is_refused_by_its_header(aerial, tmp_path):
     small = {"max_pixels": TILE**2}
     lines = survey_dataset(whole(aerial).model_copy(update=small), decode_images=True).problems
@@ -119,13 +157,16 @@ def test_what_is_too_large_is_refused_by_its_header(aerial, tmp_path):
     assert all("set data.tile (2048, say)" in line for line in lines)
     assert not survey_dataset(aerial.model_copy(update=small), decode_images=True).problems
     # What is decoded in bands may have any size; what is decoded whole may not.
-    few = aerial.model_copy(update={"max_decoded": 1100})
+    few = aerial.model_copy(update={"max_decoded_bytes": 11000})
     assert not survey_dataset(few, decode_images=True).problems
     Image.new("RGB", (100, 70)).save(tmp_path / "raw/images/train/aerial.jpg")
     (tmp_path / "raw/images/train/aerial.png").unlink()
     for decode_images in (False, True):
         (line,) = survey_dataset(few, decode_images=decode_images).problems
-        assert "aerial.jpg: 100x70 is 7,000 pixels, above data.max_decoded (1,100)" in line
+        assert (
+            "aerial.jpg: 100x70 is 7,000 pixels, each of which takes 10 bytes to decode: 70,000 are above data.max_d"
+            in line
+        )
 
 
 def test_a_mask_of_another_size_is_one_line(aerial, tmp_path):

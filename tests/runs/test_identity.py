@@ -45,7 +45,7 @@ SAME = {
     "data.name": "camvid",
     "data.root": "/b",
     "data.max_pixels": 2**20,
-    "data.max_decoded": 2**20,
+    "data.max_decoded_bytes": 2**20,
     "data.tile": 64,
     "data.synthetic.train_images": 49,
     "data.synthetic.val_images": 17,
