@@ -124,6 +124,21 @@ class FileDataset:
         """The same of the masks."""
         return self._read_sizes([self.mask_file(entry) for entry in self._images(split)])
 
+    def check_sizes(self) -> None:
+        """Compare the sizes of images and masks, by their headers.
+
+        Raises:
+            DataError: headers that do not decode, else masks of another size than their images; all of them.
+        """
+        problems = []
+        for split in SPLITS:
+            images, masks, entries = self.image_sizes(split), self.mask_sizes(split), self._images(split)
+            for at in np.flatnonzero((images != masks).any(axis=1)).tolist():
+                image, mask = self.image_file(entries[at]), self.mask_file(entries[at])
+                problems.append(sizes_differ(image, images[at], mask, masks[at]))
+        if problems:
+            raise DataError(problems)
+
     def read_image(self, split: Split, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, upright.
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raylab.data import decode
 from raylab.data.base import Split
@@ -21,7 +20,6 @@ from raylab.data.png_bands import encode_png
 from raylab.data.registry import open_dataset
 from raylab.data.shards import BYTES, ShardWriter
 from raylab.data.source import Source, open_folder
-from raylab.data.survey import sizes_differ
 from raylab.errors import DataError, StoreError
 from raylab.files import Folder, absolute
 from raylab.sealed import write_sealed
@@ -89,11 +87,13 @@ def pack_dataset(
     target = open_folder(output, "output")
     try:
         _check_output(target)
-        sizes = {split: _checked_sizes(dataset, split) for split in SPLITS}
+        _check_names(dataset)
+        dataset.check_sizes()
+        images = {split: len(dataset.image_names(split)) for split in SPLITS}
         for path in target.walk(SHARDS)[0]:
             target.delete(f"{SHARDS}/{path}")
-        total = sum(len(found) for found in sizes.values())
-        manifest = _write(dataset, sizes, ShardWriter(target, tell, shard_bytes, group_bytes, total))
+        writer = ShardWriter(target, tell, shard_bytes, group_bytes, sum(images.values()))
+        manifest = _write(dataset, images, writer)
         manifest |= {"name": dataset.name, "train_list": train_list}
         if any(entry.window for split in SPLITS for entry in dataset.entries(split)):
             manifest |= {"tile": dataset.reading.tile, "fingerprint": dataset.fingerprint()}
@@ -103,12 +103,12 @@ def pack_dataset(
     return manifest
 
 
-def _write(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], writer: ShardWriter) -> dict[str, Any]:
+def _write(dataset: FileDataset, images: Mapping[Split, int], writer: ShardWriter) -> dict[str, Any]:
     """Write shards and index, and give the manifest of them."""
-    fingerprint = _write_rows(dataset, sizes, writer)
+    fingerprint = _write_rows(dataset, images, writer)
     return {
         "version": VERSION,
-        "images": {split: len(sizes[split]) for split in SPLITS},
+        "images": dict(images),
         "classes": dict(zip(dataset.classes.names, dataset.classes.colours, strict=True)),
         "masks": dataset.coding_key().decode(),
         "fingerprint": fingerprint,
@@ -118,11 +118,11 @@ def _write(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], write
     }
 
 
-def _write_rows(dataset: FileDataset, sizes: Mapping[Split, NDArray[np.int32]], writer: ShardWriter) -> str:
+def _write_rows(dataset: FileDataset, images: Mapping[Split, int], writer: ShardWriter) -> str:
     """Write all images and masks; returns the fingerprint of what was written."""
     fingerprint = Fingerprint(dataset.name, dataset.classes.names, dataset.coding_key())
     for split in SPLITS:
-        fingerprint.begin(split, 2 * len(sizes[split]))
+        fingerprint.begin(split, 2 * images[split])
         for row in _rows(dataset, split):
             for kind in BYTES:
                 content = row[kind]
@@ -141,20 +141,12 @@ def _check_output(target: Folder) -> None:
         raise DataError(f"{target.uri}: holds other files ({other[0]} the first); choose an empty folder as output")
 
 
-def _checked_sizes(dataset: FileDataset, split: Split) -> NDArray[np.int32]:
-    """(images, 2) heights and widths, once image and mask agree on them and their names can be stored."""
-    images, masks = dataset.image_sizes(split), dataset.mask_sizes(split)
-    entries = dataset.entries(split)
-    problems = []
-    for index in np.flatnonzero((images != masks).any(axis=1)).tolist():
-        image, mask = dataset.image_file(entries[index]), dataset.mask_file(entries[index])
-        problems.append(sizes_differ(image, images[index], mask, masks[index]))
-    for pair in dataset.paths(split):
-        problems += [f"{dataset.source.uri_of(path)!a}: the file's name is no UTF-8; rename it"
-                     for path in pair if _is_no_utf8(path)]  # fmt: skip
-    if problems:
+def _check_names(dataset: FileDataset) -> None:
+    """Refuse files whose names a pack cannot hold."""
+    paths = [path for split in SPLITS for pair in dataset.paths(split) for path in pair]
+    if problems := [f"{dataset.source.uri_of(path)!a}: the file's name is no UTF-8; rename it"
+                    for path in paths if _is_no_utf8(path)]:  # fmt: skip
         raise DataError(problems)
-    return images
 
 
 def _is_no_utf8(path: str) -> bool:

@@ -81,16 +81,17 @@ class FileFacts:
         Raises:
             DataError: it is missing, or `look` raised it.
         """
-
-        def find() -> Any:
-            found = look()
-            self.looked_at += 1
-            return found
-
+        state_of = (lambda: (0, 0)) if self.settled else file.state
         try:
-            return found_once(self.known, key, (lambda: (0, 0)) if self.settled else file.state, find)
+            return found_once(self.known, key, state_of, lambda: self.find(look))
         except OSError as error:
             raise DataError(unreadable(file, error)) from None
+
+    def find(self, look: Callable[[], Any]) -> Any:
+        """Look at a file that is not known as it is now."""
+        found = look()
+        self.looked_at += 1
+        return found
 
 
 def survey_files(

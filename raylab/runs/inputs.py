@@ -17,15 +17,16 @@ from raylab.progress import Progress
 from raylab.runs.identity import Inputs
 
 
-class _NotKnownError(Exception):
+class NotKnownError(Exception):
     """A file would have to be read."""
 
 
-class _KnownDigests(FileDigests):
+class KnownDigests(FileDigests):
     """Those of files that are known as they are now."""
 
     def find(self, path: str, file: ImageFile) -> tuple[int, str]:
-        raise _NotKnownError
+        """Give up."""
+        raise NotKnownError
 
 
 def read_inputs(config: RunConfig, store: Folder | None = None, progress: Progress | None = None) -> Inputs:
@@ -54,8 +55,8 @@ def known_inputs(config: RunConfig, store: Folder) -> Inputs | None:
         None where the hash of a file is not kept, or the file has changed since.
     """
     try:
-        return _inputs(config, store, None, _KnownDigests)
-    except _NotKnownError:
+        return _inputs(config, store, None, KnownDigests)
+    except NotKnownError:
         return None
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raylab.config import DataConfig, ModelConfig, RunConfig, StudyConfig
-from raylab.data import dataset_row, open_dataset
+from raylab.data import FileDataset, dataset_row, open_dataset
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
 from raylab.runs import Inputs, ResolvedRun, RoundStore, RunStore, resolve_study
 from raylab.runs.inputs import known_inputs
+from raylab.runs.surveys import known_survey
 from raylab.study.checks import check_grid, check_study
 from raylab.study.grid import Grid
 from raylab.training.job import training_job
@@ -28,6 +29,10 @@ _PROBE = 128
 _NOT_LOOKED_UP = (
     "                   what is done here is not known before the data is read again (no hashes of it are kept under "
     "the storage root, or files have changed): everything counts as remaining"
+)
+_NOT_SURVEYED = (
+    "                   no pixel of the data is read here, headers alone: `raylab check` reads them, and a study "
+    "before it starts"
 )
 
 
@@ -40,12 +45,14 @@ class Pool:
         val_images: images that are evaluated.
         n_classes: of the masks.
         nominal: whether these are the official set's numbers, the data not being there.
+        surveyed: whether the set is known to be as a study needs it; otherwise only its files' headers are.
     """
 
     sizes: NDArray[np.int32]
     val_images: int
     n_classes: int
     nominal: bool
+    surveyed: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ class Plan:
         disk_bytes: of models, region tables and ledgers that are still to be written, about.
         nominal: whether sizes are the official ones, the data not being there.
         looked_up: whether what is done is known; otherwise all of it counts as remaining.
+        surveyed: whether the data is known to be as a study needs it, or is not there; otherwise headers alone are.
     """
 
     grid: tuple[str, ...]
@@ -110,6 +118,7 @@ class Plan:
     disk_bytes: int
     nominal: bool
     looked_up: bool
+    surveyed: bool
 
     def lines(self) -> list[str]:
         """The plan, for a person."""
@@ -127,6 +136,7 @@ class Plan:
             f"iterations         at most {self.iterations:,} ({self.crops:,} crops)",
             f"pool               {self.pool_images:,} images, {regions} regions"
             + (" (official sizes: the data is not there)" if self.nominal else ""),
+            *([] if self.surveyed else [_NOT_SURVEYED]),
             f"labelled by a run  {labelled} {self.unit}",
             f"images scored      {self.images_scored:,}",
             f"images evaluated   {self.images_evaluated:,}",
@@ -145,12 +155,12 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
 
     Of a data set in files whose root is not given the official sizes are taken.
     """
-    pools = {config.run.data.key: _pool(config.run.data) for config in configs}
+    store = Folder(configs[0].run.storage, create=False)
+    pools = {config.run.data.key: _pool(config.run.data, store) for config in configs}
     for config in configs:
         check_grid(config)
         if not pools[config.run.data.key].nominal:
             check_study(config)
-    store = Folder(configs[0].run.storage, create=False)
     inputs = [_inputs(config.run, store, pools[config.run.data.key]) for config in configs]
     pairs = zip(configs, inputs, strict=True)
     grid = Grid([resolve_study(config, found or Inputs.unread(config.run)) for config, found in pairs])
@@ -194,6 +204,7 @@ def plan_studies(configs: Sequence[StudyConfig]) -> Plan:
         disk_bytes=disk,
         nominal=any(pool.nominal for pool in pools.values()),
         looked_up=None not in inputs,
+        surveyed=all(pool.surveyed for pool in pools.values()),
     )
 
 
@@ -206,13 +217,17 @@ def _inputs(run: RunConfig, store: Folder, pool: Pool) -> Inputs | None:
     return known_inputs(run, store) if begun and not pool.nominal else Inputs.unread(run)
 
 
-def _pool(data: DataConfig) -> Pool:
+def _pool(data: DataConfig, store: Folder) -> Pool:
     row = dataset_row(data)
     if row.nominal and row.classes and data.root is None and (images := row.nominal.train_images.get(data.train_list)):
         sizes = np.tile(np.array([row.nominal.height, row.nominal.width], np.int32), (images, 1))
         return Pool(sizes, row.nominal.val_images, len(row.classes), True)
     dataset = open_dataset(data)
-    return Pool(dataset.image_sizes("train"), len(dataset.image_names("val")), len(dataset.classes), False)
+    surveyed = not isinstance(dataset, FileDataset) or known_survey(dataset, store) is not None
+    if isinstance(dataset, FileDataset) and not surveyed:
+        dataset.check_sizes()
+    sizes, val_images = dataset.image_sizes("train"), len(dataset.image_names("val"))
+    return Pool(sizes, val_images, len(dataset.classes), False, surveyed)
 
 
 def _grid_lines(configs: Sequence[StudyConfig]) -> Iterator[str]:
@@ -235,7 +250,7 @@ def _count(config: StudyConfig) -> int:
 def _trainings(grid: Grid, store: Folder, pools: dict[str, Pool]) -> Iterator[Training]:
     for folder, run in grid.pretrainings.items():
         other = run.config.model_copy(update={"data": run.config.pretraining.data})
-        pools.setdefault(other.data.key, _pool(other.data))
+        pools.setdefault(other.data.key, _pool(other.data, store))
         yield Training(RoundStore(store, folder), other, other.pretraining.iterations, 0, 0)
     for folder, study in grid.supervised.items():
         config = study.config

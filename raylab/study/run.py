@@ -54,7 +54,9 @@ def resolve_studies(configs: Sequence[StudyConfig], say: Callable[[str], None] =
         raise ConfigError("compute.backend: studies that run together take the same; give ray or local to all of them")
     for line in dict.fromkeys(f"weights: {check_study(config)}" for config in configs):
         say(line)
-    store = Folder(configs[0].run.storage)
+    first = configs[0].run
+    tracking_for(first.tracking, Folder(first.storage, create=False))  # which refuses some roots, before one is made
+    store = Folder(first.storage)
     _look_at_data(configs, store, say)
     studies = [
         resolve_study(config, read_inputs(config.run, store, SlowReading(config.run.data.name, say)))
@@ -87,8 +89,7 @@ def run_resolved(studies: Sequence[ResolvedStudy], say: Callable[[str], None] = 
     """`run_studies` of what `resolve_studies` gave."""
     first = studies[0].config.run
     store = Folder(first.storage)
-    tracking = tracking_for(first.tracking, store)  # which refuses some roots, before anything is written there
-    uploader = MlflowUploader(tracking, experiment_for(first.experiment), say)
+    uploader = MlflowUploader(tracking_for(first.tracking, store), experiment_for(first.experiment), say)
     store.claim()
     watcher = Watcher(studies, store, uploader, say)
     if first.compute.backend == "local":

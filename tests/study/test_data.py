@@ -10,7 +10,7 @@ from PIL import Image
 
 from raylab.config import BudgetConfig, ComputeConfig, DataConfig, StudyConfig
 from raylab.data.pack import pack_config
-from raylab.errors import ConfigError, DataError
+from raylab.errors import ConfigError, DataError, TrackingError
 from raylab.files import Folder
 from raylab.runs import RunStore
 from raylab.study import plan_studies, run_study
@@ -58,6 +58,34 @@ def test_masks_of_another_size_are_refused_before_anything_is_written(root: Path
     with pytest.raises(DataError, match=r"c\.png: mask is 32x24, but its image .*c\.png is 64x48"):
         look_at(root)
     assert not (root.parent / "results/studies").exists()
+
+
+def test_a_plan_compares_headers_and_says_what_it_does_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raylab.settled.SETTLED", 0)
+    unread = "no pixel of the data is read here, headers alone: `raylab check` reads them"
+
+    def lines() -> list[str]:
+        return plan_studies([study_of(root)]).lines()
+
+    assert sum(unread in line for line in lines()) == 1
+    assert not (root.parent / "results").exists()
+    look_at(root)
+    assert not any(unread in line for line in lines())  # what was found of every file is kept
+    (root / "dataset.yaml").write_text("classes: [{name: road, id: 0}, {name: car, id: 1}, {name: bus, id: 2}]\n")
+    with pytest.raises(DataError, match="the class 'bus' occurs in no mask"):
+        lines()
+    path = root / "masks/train/b.png"
+    Image.fromarray(np.asarray(Image.open(path))[::2, ::2]).save(path)
+    with pytest.raises(DataError, match=r"b\.png: mask is 32x24, but its image .*b\.png is 64x48"):
+        lines()
+
+
+def test_no_root_is_made_where_mlflow_could_not_write(root: Path) -> None:
+    config = study_of(root)
+    config = config.model_copy(update={"run": config.run.model_copy(update={"storage": str(root / "what?")})})
+    with pytest.raises(TrackingError, match=r"what\?.*has a question mark"):
+        resolve_studies([config], lambda _: None)
+    assert not (root / "what?").exists()
 
 
 def test_questions_are_asked(root: Path) -> None:
