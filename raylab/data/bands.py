@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from raylab.data.image_file import ImageFile, Reading, open_image, orientation, upright_size
+from raylab.data.image_file import ImageFile, Reading, open_image, told_orientation, upright_size
 from raylab.data.png_bands import PngBands
 from raylab.data.tiff_bands import TiffBands
 from raylab.errors import DataError
@@ -30,7 +30,6 @@ _CACHE_BYTES = 2**27
 and the last one of masks, which are read in turns, are always kept."""
 _FILES = 16
 """Large files whose structure a process keeps."""
-_ORIENTATION = 274
 
 Values: TypeAlias = tuple[NDArray[Any], int]
 """What is read of a band: (H, W, ...) values, upright, and a number that goes for the whole file."""
@@ -186,8 +185,7 @@ def _kept(kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any
 def _open(file: ImageFile, reading: Reading) -> _Opened:
     with open_image(file, reading, whole=False) as image:
         size = upright_size(image)
-        way = image.tag_v2.get(_ORIENTATION, 1) if image.format == "TIFF" else orientation(image)  # type: ignore[attr-defined]
-        way = way if way in range(1, 9) else 1
+        way = told_orientation(image)
         rows = size[way >= 5]
     bands = bands_of(file, image)
     return _Opened(bands or _Whole(file, [0, rows]), size, way)

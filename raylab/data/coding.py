@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,9 @@ class IdCoding:
         table[list(self.ids)] = np.arange(len(self.ids))
         table[list(self.ignored)] = IGNORE
         object.__setattr__(self, "_table", table)
+        if self.colours:  # which decide what palettes are accepted
+            told = repr(sorted(self.colours.items())).encode()
+            object.__setattr__(self, "kind", f"ids {hashlib.sha256(told).hexdigest()[:8]}")
 
     def values(self, image: Image.Image, uri: str) -> NDArray[np.uint8]:
         """See `MaskCoding.values`."""

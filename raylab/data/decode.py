@@ -25,6 +25,7 @@ from raylab.data.image_file import (
     check_trailer,
     open_image,
     orientation,
+    told_orientation,
     turned,
 )
 from raylab.errors import DataError
@@ -139,22 +140,28 @@ def mask_values(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -
     Raises:
         DataError: as `read_mask`, but for values without a class.
     """
+    return _mask(file, coding, reading)[0]
+
+
+def _mask(file: ImageFile, coding: MaskCoding, reading: Reading) -> Values:
+    """The values of a mask, and how they lie in the file, as EXIF numbers it."""
     if isinstance(file, TileFile):
-        kind = f"mask {coding.key()!r}"
-        return read_window(file, reading, kind, lambda band: (mask_values(band, coding, reading), 0))[0]
+        return read_window(file, reading, f"mask {coding.key()!r}", lambda band: _mask(band, coding, reading))
     with open_image(file, reading) as image:
-        way = orientation(image)
+        way, told = orientation(image), told_orientation(image)
         refuse_lossy(file, image)
         values = coding.values(image, str(file))
         check_trailer(file, image, way)
-        return values if way == 1 else turned(values, way)
+        return (values if way == 1 else turned(values, way)), told
 
 
-def count_mask(file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN) -> tuple[tuple[int, int], dict[int, int]]:
-    """Upright height and width of a mask, and its pixels by value (`MaskCoding.count`).
+def count_mask(
+    file: ImageFile, coding: MaskCoding, reading: Reading = PLAIN
+) -> tuple[tuple[int, int], dict[int, int], int]:
+    """Upright height and width of a mask, its pixels by value (`MaskCoding.count`), and how they lie in the file.
 
     Raises:
         DataError: as `read_mask`, but for values without a class, which are counted.
     """
-    values = mask_values(file, coding, reading)
-    return (values.shape[0], values.shape[1]), coding.count(values)
+    values, way = _mask(file, coding, reading)
+    return (values.shape[0], values.shape[1]), coding.count(values), way

@@ -220,6 +220,14 @@ def orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
+def told_orientation(image: Image.Image) -> int:
+    """How the pixels of the file lie, as it says: `orientation`, which for a TIFF is what PIL leaves of it."""
+    if image.format != "TIFF":
+        return orientation(image)
+    told = image.tag_v2.get(EXIF_ORIENTATION, 1)  # type: ignore[attr-defined]
+    return told if told in range(1, 9) else 1
+
+
 def check_trailer(file: ImageFile, image: Image.Image, before: int) -> None:
     """Refuse a decoded file that tells of an orientation behind its pixels, where its header does not.
 

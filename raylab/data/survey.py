@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from raylab.data import decode
-from raylab.data.bands import Window
+from raylab.data.bands import TileFile, Window
 from raylab.data.base import Split
 from raylab.data.classes import IGNORE, ClassMap
 from raylab.data.coding import MaskCoding, shorten
 from raylab.data.duplicates import Stored, about_copies, in_both_splits
 from raylab.data.fingerprint import FileDigests, unreadable
-from raylab.data.image_file import ImageFile, Reading, read_size
+from raylab.data.image_file import ImageFile, Reading, open_image, read_size, told_orientation
 from raylab.data.layout import SPLITS, Entry
 from raylab.data.questions import Answers, SplitSurvey, Survey, ask
 from raylab.errors import DataError
@@ -163,7 +163,7 @@ class _Look:
     def at(self, entry: Entry) -> _Pair:
         """Problems of one image, of its mask, and of the two together."""
         pair = _Pair()
-        image = mask = None
+        image, mask, way = None, None, 1
         if entry.image is not None:
             try:
                 image, pair.deep = self._image(_key(entry.image, entry.window), self.dataset.image_file(entry))
@@ -171,13 +171,27 @@ class _Look:
                 pair.problems += error.problems
         if entry.mask is not None:
             try:
-                mask, pair.counts = self._mask(_key(entry.mask, entry.window), self.dataset.mask_file(entry))
+                mask, pair.counts, way = self._mask(_key(entry.mask, entry.window), self.dataset.mask_file(entry))
             except DataError as error:
                 pair.problems += error.problems
         if image is not None and mask is not None and image != mask:
             line = sizes_differ(self.dataset.image_file(entry), image, self.dataset.mask_file(entry), mask)
             pair.problems.append(line)
+        elif image is not None and mask is not None and way != 1:
+            pair.problems += self._turned(entry, way)
         return pair
+
+    def _turned(self, entry: Entry, way: int) -> Iterator[str]:
+        """A line about a mask that lies otherwise than its image: one drawn on the upright image says nothing of it."""
+        # The tiles of an image all tell of the whole file, once.
+        image, mask = (file.file if isinstance(file, TileFile) else file
+                       for file in (self.dataset.image_file(entry), self.dataset.mask_file(entry)))  # fmt: skip
+        with open_image(image, self.dataset.reading, whole=False) as opened:
+            if (other := told_orientation(opened)) != way:
+                yield (
+                    f"{mask}: mask says that it is to be turned (EXIF orientation {way}), its image {image} says "
+                    f"{other}; save the mask upright, without EXIF"
+                )
 
     def _image(self, key: str, file: ImageFile) -> tuple[tuple[int, int], tuple[int, int] | None]:
         reading = self.dataset.reading
@@ -192,20 +206,20 @@ class _Look:
                 decode.image_values(file, reading)
         return (height, width), ((most, largest) if largest else None)
 
-    def _mask(self, key: str, file: ImageFile) -> tuple[tuple[int, int], dict[int, int]]:
+    def _mask(self, key: str, file: ImageFile) -> tuple[tuple[int, int], dict[int, int], int]:
         reading, coding = self.dataset.reading, self.dataset.coding
         if coding is None:
-            return read_size(file, reading), {}
+            return read_size(file, reading), {}, 1
 
         def look() -> list[Any]:
             with _alone(read_size(file, reading)):
-                size, counts = decode.count_mask(file, coding, reading)
-            return [*size, sorted(counts.items())]
+                size, counts, way = decode.count_mask(file, coding, reading)
+            return [*size, sorted(counts.items()), way]
 
-        height, width, listed = self.facts.of(f"{coding.kind} {key}", file, look)
+        height, width, listed, way = self.facts.of(f"{coding.kind} {key}", file, look)
         counts = {int(value): int(pixels) for value, pixels in listed}
         coding.refuse_unknown(counts, str(file))
-        return (height, width), counts
+        return (height, width), counts, way
 
 
 def _key(path: str, window: Window | None) -> str:

@@ -88,7 +88,7 @@ def _known(store: Folder | None, path: str, of: str) -> dict[str, Any]:
         kept: Any = store.read_json(path)
         whole = kept["of"] == of and all(_is_fact(key, value) for key, value in kept["files"].items())
         return dict(kept["files"]) if whole else {}
-    except (StoreError, KeyError, TypeError, ValueError, AttributeError):
+    except (StoreError, LookupError, TypeError, ValueError, AttributeError):
         return {}
 
 
@@ -98,5 +98,5 @@ def _is_fact(key: str, value: Any) -> bool:
     if key.startswith("image "):
         numbers += found[2:]
     else:
-        numbers += [number for pair in found[2] for number in pair]
+        numbers += [found[3], *(number for pair in found[2] for number in pair)]
     return all(type(number) is int and number >= 0 for number in numbers)

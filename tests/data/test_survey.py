@@ -217,6 +217,36 @@ def test_sizes_that_differ_are_found_by_headers_and_by_every_reader(boxes, tmp_p
         packed(config(boxes), tmp_path / "packed")
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_mask_that_is_turned_otherwise_than_its_image_is_refused(boxes, suffix):
+    """One of the two lies; a mask without EXIF was drawn on the upright image."""
+    told = Image.Exif()
+    told[274] = 3
+    for kind, number in (("masks", 2), ("images", 4), ("images", 5), ("masks", 5)):
+        path = boxes / kind / "train" / f"{number}.png"
+        image = Image.open(path).transpose(Image.Transpose.ROTATE_180)
+        path.unlink()
+        image.save(path.with_suffix(f".{suffix}"), exif=told)
+    for tile in (None, 8):
+        assert find_problems(config(boxes).model_copy(update={"tile": tile})) == [
+            f"{boxes}/masks/train/2.{suffix}: mask says that it is to be turned (EXIF orientation 3), its image "
+            f"{boxes}/images/train/2.png says 1; save the mask upright, without EXIF"
+        ]
+
+
+def test_a_palette_is_looked_at_again_when_colours_are_listed(boxes, monkeypatch):
+    monkeypatch.setattr("raylab.settled.SETTLED", 0)
+    for path in boxes.glob("masks/*/*.png"):
+        mask = Image.open(path)
+        mask.putpalette([0, 0, 9, 0, 0, 142])
+        mask.save(path)
+    facts = FileFacts()
+    assert survey_dataset(config(boxes), facts).problems == []
+    listed = TWO.replace("id: 0", "id: 0, colour: [0, 0, 142]").replace("id: 1", "id: 1, colour: [0, 0, 9]")
+    (boxes / "dataset.yaml").write_text(listed)
+    assert "the palette shows id 0 as [0, 0, 9], the colour of id 1" in survey_dataset(config(boxes), facts).problems[0]
+
+
 def test_a_file_is_looked_at_again_only_when_it_has_changed(boxes, monkeypatch):
     monkeypatch.setattr("raylab.settled.SETTLED", 0)
     facts = FileFacts()
