@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import stat
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,8 +20,6 @@ PARTIAL = ".writing-"
 """What the name of a file begins with that is not written to its end yet."""
 _STALE_SECONDS = 24 * 60 * 60
 """On a file system without locks, what was last changed as long ago as this is being written no more."""
-LOCKS_BYTES = hasattr(fcntl, "F_OFD_SETLKW")
-"""Whether bytes of an open file can be held; else whole files are."""
 _PART = 1 << 20
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -192,43 +189,6 @@ def _remove_abandoned(path: str) -> None:
             if time.time() - os.fstat(file.fileno()).st_mtime < _STALE_SECONDS:
                 return
         os.unlink(path)
-
-
-def locked(path: str, first_byte: int | None) -> IO[bytes]:
-    """Wait until nobody else holds a file, or a byte of it, and hold that until the file is closed.
-
-    A lock file that was deleted while it was waited for locks nobody out.
-
-    Args:
-        path: of the file; made where it is missing and wholly held.
-        first_byte: that is held, which need not be there; None holds the file.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    while True:
-        if first_byte is None:
-            make_folder(os.path.dirname(path))
-        file: IO[bytes] = open(path, "wb" if first_byte is None else "r+b")  # noqa: SIM115
-        try:
-            _wait_for(file, first_byte)
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return file
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def _wait_for(file: IO[bytes], first_byte: int | None) -> None:
-    if first_byte is None:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return
-    # Locks of an open file, not of the process: those would be lost when any thread closes the file once.
-    lock = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, first_byte, 1, 0)
-    fcntl.fcntl(file, fcntl.F_OFD_SETLKW, lock)
 
 
 def make_folder(path: str) -> None:

@@ -114,6 +114,10 @@ class ExistsError(StoreError):
     """A file that was to be written where there is none is there already."""
 
 
+class LeaseLostError(RaylabError):
+    """Another process has taken over what this one was doing, since it showed no sign of life; it commits nothing."""
+
+
 class MismatchError(RaylabError):
     """A run started again differs from the one that lies under the same name."""
 

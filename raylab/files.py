@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylab.bucket_address import Address, split_uri
-from raylab.disk import LOCKS_BYTES, PARTIAL, Buffer, Disk, locked, make_folder
+from raylab.disk import PARTIAL, Buffer, Disk, make_folder
 from raylab.errors import DamagedError, ExistsError, MissingError, StoreError
 from raylab.object_store import Bucket, open_bucket, probe
 from raylab.settled import found_once
@@ -134,6 +134,7 @@ class Folder:
     def _settle(self, address: Address | None, root: str, marker: tuple[str, str] | None = None) -> None:
         self._address = address
         self._marker = marker
+        self._fence: Callable[[], None] | None = None
         self.root = root
         self._files: Disk | Bucket = Disk() if address is None else open_bucket(address)
         self.local = Path(root) if address is None else None
@@ -213,6 +214,26 @@ class Folder:
             "same command again",
             reason,
         )
+
+    def fenced(self, fence: Callable[[], None]) -> Folder:
+        """The same folder, to which steps are committed only by who still holds a lease (`raylab.lease`).
+
+        Args:
+            fence: raises where the lease is lost; no part of the folder for workers that it is handed to.
+        """
+        folder = self.below("")
+        folder._fence = fence
+        return folder
+
+    def check_fence(self) -> None:
+        """Whether this process may commit to the folder.
+
+        Raises:
+            LeaseLostError: another process has taken over what it does.
+            StoreError: that cannot be found out.
+        """
+        if self._fence is not None:
+            self._fence()
 
     def file(self, path: str) -> File:
         """The file at a path below, which need not be there."""
@@ -481,32 +502,6 @@ class Folder:
         self.check_root()
         with self._told(path, "removed"):
             self._files.delete(self.full(path))
-
-    @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Wait until no other process of this machine holds the name, and hold it; given back when the process ends.
-
-        Object stores know no such lock: there two drivers may do the same work, and the later result stays.
-
-        Args:
-            name: of what is to be done once.
-
-        Raises:
-            StoreError: the folder cannot be written to.
-        """
-        if self.local is None:
-            yield
-            return
-        digest = hashlib.sha256(name.encode()).digest()
-        self.check_root()
-        # The marker of a root can hold every lock, and cannot be deleted unnoticed as a lock file can.
-        marked = LOCKS_BYTES and self.is_file(ROOT_MARKER)
-        path = ROOT_MARKER if marked else f".locks/{digest.hex()[:16]}"
-        with self._told(path, "written"):
-            file = locked(self.full(path), int.from_bytes(digest[:7], "big") if marked else None)
-        with file:
-            self.check_root()
-            yield
 
     def for_ray(self, path: str) -> dict[str, Any]:
         """A folder below, as the configurations of Ray Train and Ray Tune take it; raises as `check_root`."""

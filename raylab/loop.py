@@ -21,6 +21,7 @@ from raylab.data.classes import over_classes
 from raylab.errors import BudgetError, MismatchError, TrainingError
 from raylab.files import Folder
 from raylab.labels.cost import Prices, spend
+from raylab.lease import leased
 from raylab.pool import pool_regions
 from raylab.progress import Progress
 from raylab.regions import Regions
@@ -174,20 +175,21 @@ class Loop:
         if scores.is_scored(maps, features):
             return
         # A round 0 is shared: another driver may score it for other strategies at this moment.
-        with self.run_store.store.lock(f"score {scores.prefix}"):
+        with leased(scores.store, f"score {scores.prefix}", self.config.compute.takeover, self.progress):
             while not scores.is_scored(maps, features):
                 self._score(t, scores, maps, features)
         self.progress("committed", 1, 1, "pool scored")
 
     def _score(self, t: int, scores: RoundStore, maps: Sequence[str], features: bool) -> None:
-        # What another strategy had scored stays.
+        # What another strategy had scored stays; where one commits meanwhile, this is done again.
+        path = scores.manifest_path("score", again=True)
         done = scores.record("score") or {"maps": [], "features": False}
         maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
         job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
         table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
         check_finite(table, f"round {t}")
         record = {"maps": maps, "features": features, **cost}
-        scores.commit("score", record, {REGIONS: with_regions(table, self.regions)})
+        scores.commit("score", record, {REGIONS: with_regions(table, self.regions)}, path=path)
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
         """(n,) int64: the region ids that rounds 0 .. `rounds` - 1 labelled, in order."""

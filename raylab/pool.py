@@ -22,6 +22,7 @@ from raylab.config import RunConfig
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.errors import BudgetError, ConfigError, StoreError
+from raylab.lease import leased
 from raylab.plugins import load
 from raylab.progress import Progress
 from raylab.regions import RegionGrid, Regions
@@ -246,7 +247,7 @@ def pool_regions(
     if shape.shape == "grid":
         regions = RegionGrid(dataset.image_sizes("train"), shape.size)
     else:
-        with store.lock("regions"):
+        with leased(store, "regions", run.config.compute.takeover, progress):
             regions = open_or_build(dataset, run.inputs.data, store, shape.size, shape.compactness, progress)
     check_budget(run.config, regions)
     return regions

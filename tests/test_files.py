@@ -370,33 +370,6 @@ def test_a_path_that_cannot_be_written_or_read(tmp_path: Path) -> None:
         store.list("x.json")
 
 
-_HOLDER = """
-import sys, time
-from pathlib import Path
-from raylab.files import Folder
-root = Path(sys.argv[1])
-with Folder(str(root)).lock("a task"):
-    (root / "held").touch()
-    while not (root / "go").exists():
-        time.sleep(0.01)
-    (root / "first").touch()
-"""
-
-
-def test_a_lock_is_held_by_one_process_and_given_back_with_its_death(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", _HOLDER, str(tmp_path)], cwd=Path(__file__).parents[1])
-    while not (tmp_path / "held").exists():
-        assert holder.poll() is None
-        time.sleep(0.01)
-    store = Folder(str(tmp_path))
-    with store.lock("another task"):
-        pass  # which nobody holds
-    (tmp_path / "go").touch()
-    with store.lock("a task"):
-        assert (tmp_path / "first").exists()
-    assert holder.wait() == 0
-
-
 # Object stores.
 
 
@@ -405,12 +378,6 @@ def test_an_address_nobody_knows(uri: str, s3: S3Server) -> None:
     with pytest.raises(StoreError, match=r"^storage: .* cannot be opened \(.+\); correct it$") as caught:
         Folder(uri)
     assert "\n" not in str(caught.value)
-
-
-def test_an_object_store_has_no_lock_to_wait_for() -> None:
-    with Folder("memory://locks").lock("a task"), Folder("memory://locks").lock("a task"):
-        pass
-    assert Folder("memory://locks").local is None
 
 
 def test_options_of_a_uri_stay_at_its_end() -> None:

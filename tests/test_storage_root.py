@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import resource
-import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raylab.disk import LOCKS_BYTES
 from raylab.errors import DamagedError, StoreError
 from raylab.files import ROOT_MARKER, Folder
+from raylab.lease import leased
 
 
 def test_a_root_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
@@ -31,7 +30,7 @@ def test_a_root_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
         lambda: worker.create("runs/x/b", b"2"),
         lambda: below.write_bytes("x/b", b"2"),
         lambda: worker.delete("a"),
-        lambda: worker.lock("task").__enter__(),
+        lambda: leased(worker, "task").__enter__(),
         lambda: worker.for_ray("runs"),
     ):
         with pytest.raises(StoreError, match=rf"{ROOT_MARKER} cannot be read: .*: mount or restore it"):
@@ -74,64 +73,6 @@ def test_a_damaged_marker_is_told(tmp_path: Path, text: bytes) -> None:
         Folder(str(tmp_path)).claim()
 
 
-def test_a_lock_file_deleted_while_it_is_waited_for_locks_nobody_out(tmp_path: Path) -> None:
-    store = Folder(str(tmp_path))
-    inside: list[str] = []
-    most = []
-
-    def hold(name: str) -> None:
-        with store.lock("task"):
-            inside.append(name)
-            most.append(len(inside))
-            gate.wait(0.2)
-            inside.remove(name)
-
-    gate = threading.Event()
-    with store.lock("task"):
-        waiting = threading.Thread(target=hold, args=("waiting",))
-        waiting.start()
-        while not os.path.exists(tmp_path / ".locks"):
-            pass
-        gate.wait(0.2)  # it waits for the file that is deleted now
-        for file in (tmp_path / ".locks").iterdir():
-            file.unlink()
-        later = threading.Thread(target=hold, args=("later",))
-    later.start()
-    waiting.join()
-    later.join()
-    assert max(most) == 1
-
-
-@pytest.mark.fault
-@pytest.mark.skipif(not LOCKS_BYTES, reason="this system cannot lock bytes of a file")
-def test_nothing_that_is_deleted_below_a_root_gives_a_lock_two_holders(
-    tmp_path: Path, record_fault: Callable[..., None]
-) -> None:
-    held, store = Folder(str(tmp_path)).claim(), Folder(str(tmp_path))
-    entered: list[str] = []
-
-    def hold() -> None:
-        with store.lock("task"):
-            entered.append("second")
-
-    second = threading.Thread(target=hold, daemon=True)
-    with held.lock("task"), held.lock("another"):
-        second.start()
-        for file in tmp_path.iterdir():
-            if file.name != ROOT_MARKER:
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-        second.join(0.3)
-        assert not entered
-    second.join()
-    with held.lock("task"):
-        (tmp_path / ROOT_MARKER).unlink()
-        Folder(str(tmp_path)).claim()
-        with pytest.raises(StoreError, match=rf"{ROOT_MARKER} is another root's"):
-            held.write_bytes("a", b"")
-    seen = {"second holders": 0}
-    record_fault("the files of a lock are deleted while it is held", "one holder at a time", {"deletions": 2}, seen)
-
-
 def test_a_limit_on_file_sizes_leaves_nothing(tmp_path: Path) -> None:
     store = Folder(str(tmp_path))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -169,6 +110,6 @@ def test_a_disk_that_is_full_keeps_what_was_there(small_disk: Path) -> None:
 def test_a_root_that_is_read_only_is_one_line(small_disk: Path) -> None:
     store = Folder(str(small_disk))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    for use in (store.claim, lambda: store.write_bytes("a", b""), lambda: store.lock("task").__enter__()):
+    for use in (store.claim, lambda: store.write_bytes("a", b""), lambda: leased(store, "task").__enter__()):
         with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\); correct its permissions"):
             use()

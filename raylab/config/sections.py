@@ -243,6 +243,9 @@ class ComputeConfig(Frozen):
     """auto: CUDA where Ray has GPUs to give; with the local backend, where torch finds one."""
     grace: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that runs have to commit what they are at, once SIGINT or SIGTERM asked the study to stop."""
+    takeover: Annotated[float, Field(ge=1)] = 60.0
+    """Seconds without a sign of life after which a process on another machine counts as dead, and who waits for it does
+    its work."""
     workers: NonNegative = 1
     """Ray Train workers; 0: the whole run, scoring and selection too, is computed in one process, which is the cheapest
     way to fill a machine or a cluster with many small runs."""

@@ -128,6 +128,7 @@ class RoundStore:
         record: dict[str, Any],
         tables: dict[str, pa.Table] | None = None,
         adopt: tuple[str, ...] = (),
+        path: str | None = None,
     ) -> dict[str, Any]:
         """Write a step's files, then its manifest, unless another process has done so by now.
 
@@ -136,14 +137,16 @@ class RoundStore:
             record: plain JSON values.
             tables: to be written as Parquet, by name.
             adopt: names of files of this round that workers have already written.
+            path: of the manifest, where the step is done again: the one after that which it began with.
 
         Returns:
             The record that is committed: this one, or that of the process that was first.
 
         Raises:
+            LeaseLostError: another process has taken over what this one does.
             StoreError: a file cannot be written or is missing, or a number of the record is not finite.
         """
-        path = self.manifest_path(step, again=True)
+        path = path or self.manifest_path(step, again=True)
         before = self.store.list(self.prefix)
         written = [
             self.store.add(self.path(name), parquet_bytes(table)).removeprefix(f"{self.prefix}/")
@@ -153,6 +156,7 @@ class RoundStore:
         superfluous = set(names)
         try:
             files = {name: self._describe(name) for name in names}
+            self.store.check_fence()
             create_manifest(self.store, Manifest(path=path, record=record, files=files, previous=self._previous(step)))
             # Of the step before it was done again, and of those who were killed or will find themselves too late.
             wanted = {wanted_name(name) for name in names}

@@ -23,6 +23,7 @@ class Grid:
         firsts: a run of each shared round 0, by the task that computes it.
         supervised: a study of each training on all masks, by its folder.
         plugins: modules that any of the studies loads.
+        takeover: see `compute.takeover`; of the first study.
     """
 
     def __init__(self, studies: Sequence[ResolvedStudy]) -> None:
@@ -33,6 +34,7 @@ class Grid:
         for run in self.runs.values():
             self.firsts.setdefault(_ROUND0 + run.round0_identity, run)
         self.plugins = tuple(dict.fromkeys(plugin for study in studies for plugin in study.config.plugins))
+        self.takeover = studies[0].config.run.compute.takeover
         self.supervised = {study.supervised_folder: study for study in studies if study.config.supervised}
 
     def phases(self, failed: set[str]) -> Sequence[list[str]]:

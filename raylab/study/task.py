@@ -14,6 +14,7 @@ import numpy as np
 
 from raylab.data import open_dataset
 from raylab.files import Folder
+from raylab.lease import leased
 from raylab.loop import Backend, Loop, commit_training, labelled_share, pretrained_model
 from raylab.pool import pool_regions
 from raylab.progress import Progress
@@ -47,19 +48,23 @@ class Tasks:
             progress: told of every step.
 
         Raises:
-            RaylabError: an error that the user can fix.
+            LeaseLostError: this process showed no sign of life for so long that another one has taken the task over.
+            RaylabError: another error that the user can fix.
         """
         # Another driver on this storage root may want the same; who comes second finds it done.
-        with self.store.lock(task):
-            if task in self.grid.supervised:
-                self._supervised(task, progress)
-            elif task in self.grid.pretrainings:
-                self._pretraining(task, progress)
-            elif task in self.grid.firsts:
-                self._first_round(self.grid.firsts[task], progress)
-            else:
-                with self._loop(self.grid.runs[task], progress) as loop:
-                    loop.run()
+        with leased(self.store, task, self.grid.takeover, progress) as lease:
+            Tasks(self.grid, self.store.fenced(lease.check), self.backend_of)._do(task, progress)
+
+    def _do(self, task: str, progress: Progress) -> None:
+        if task in self.grid.supervised:
+            self._supervised(task, progress)
+        elif task in self.grid.pretrainings:
+            self._pretraining(task, progress)
+        elif task in self.grid.firsts:
+            self._first_round(self.grid.firsts[task], progress)
+        else:
+            with self._loop(self.grid.runs[task], progress) as loop:
+                loop.run()
 
     @contextmanager
     def _loop(self, run: ResolvedRun, progress: Progress) -> Iterator[Loop]:

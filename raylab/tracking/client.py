@@ -15,6 +15,7 @@ from typing import Any
 from raylab.errors import TrackingError
 from raylab.files import Folder
 from raylab.guardian import guardian
+from raylab.lease import leased
 from raylab.tracking.address import hidden, sqlite_path, tracking_uri, upgrade_command
 from raylab.tracking.payload import common_tags
 
@@ -74,9 +75,10 @@ class Client:
             return
         database.parent.mkdir(parents=True, exist_ok=True)
         # Several processes that touch a new SQLite database at once break it.
-        with Folder(str(database.parent)).lock(database.name):
+        folder = Folder(database.parent)
+        with leased(folder, database.name):
             if not database.exists() or not database.stat().st_size:
-                Folder(str(database.parent)).write_bytes(database.name, _empty_database())
+                folder.write_bytes(database.name, _empty_database())
             _probe(database)
             self._open()
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from raylab.errors import StoreError
 from raylab.files import Folder
+from raylab.lease import leased
 from raylab.runs import ResolvedRun
 from raylab.runs.rounds import STEPS
 from raylab.runs.studies import report_folder, study_path
@@ -59,7 +60,7 @@ class MlflowSync:
             Exception: whatever MLflow, SQLAlchemy or the network raise.
         """
         # A driver and `raylab sync` at once would make runs twice.
-        with store.lock(f"mlflow {name}"):
+        with leased(store, f"mlflow {name}"):
             sync_state = SyncState(store, name, self.client.uri, self.client.experiment)
             failures = sync_state.failures(failures)
             try:

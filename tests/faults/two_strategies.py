@@ -28,9 +28,9 @@ with exit_cleanly():
 """
 
 
-def study(storage: Path | str, workers: int = 0, backend: Any = "ray") -> StudyConfig:
+def study(storage: Path | str, workers: int = 0, backend: Any = "ray", takeover: float = 60) -> StudyConfig:
     """Both share round 0 and its scores; each has a selection and a training more."""
-    compute = ComputeConfig(backend=backend, workers=workers)
+    compute = ComputeConfig(backend=backend, workers=workers, takeover=takeover)
     run = tiny_run(str(storage), budget=BudgetConfig(initial=12, rounds=(12,)), compute=compute)
     return StudyConfig(name="two", run=run, strategies=("random", "entropy+spatial"))
 
@@ -62,14 +62,24 @@ def busy(storage: Path) -> bool:
 
 def begun(storage: Path) -> int:
     """Steps that the study's drivers began, those that they began again among them."""
-    return len(_BEGUN.findall(said(storage)))
+    return begun_in(said(storage))
+
+
+def begun_in(text: str) -> int:
+    """The same in what a driver said."""
+    return len(_BEGUN.findall(text))
 
 
 def outcome(storage: Path) -> list[Any]:
     """Picks of both runs; losses and confusion matrices of their rounds."""
+    return outcome_of(study(storage))
+
+
+def outcome_of(config: StudyConfig) -> list[Any]:
+    """The same of a study that may lie in a bucket."""
     found: list[Any] = []
-    for run in resolved_runs(study(storage)):
-        store = RunStore(Folder(str(storage)), run)
+    for run in resolved_runs(config):
+        store = RunStore(Folder(config.run.storage), run)
         trained = [store.round(t).record("train") or {} for t in range(2)]
         found += [store.ledger(2).to_pylist(), *((one["losses"], one["confusion"]) for one in trained)]
     return found

@@ -25,6 +25,7 @@ SAME = {
     "compute.backend": "local",
     "compute.device": "cpu",
     "compute.grace": 5.0,
+    "compute.takeover": 5.0,
     "compute.workers": 4,
     "compute.cpus_per_worker": 2.0,
     "compute.scorers": 3,
