@@ -95,8 +95,8 @@ class Lease:
         """
         if not self.is_mine():
             raise LeaseLostError(
-                f"{self.store.uri_of(self.path)}: another process has taken over what this one does, since it showed no "
-                "sign of life, or somebody removed the file; what is committed stays: start the same command again"
+                f"{self.store.uri_of(self.path)}: another process has taken over what this one does, since it showed "
+                "no sign of life, or somebody removed the file; what is committed stays: start the same command again"
             )
 
     def give_back(self) -> None:
