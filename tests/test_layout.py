@@ -24,6 +24,7 @@ LAYERS = (
     "object_store",
     "files",
     "sealed",
+    "lease",
     "acquisition",
     "config",
     "data",

@@ -14,6 +14,7 @@ from raylab.data import open_dataset
 from raylab.errors import BudgetError
 from raylab.files import Folder
 from raylab.labels.cost import Prices
+from raylab.lease import LEASES
 from raylab.loop import Loop
 from raylab.pool import known_regions
 from raylab.runs import ResolvedRun, RunStore
@@ -144,3 +145,27 @@ def test_what_one_strategy_had_scored_stays_when_another_scores_the_shared_round
     for config in configs:
         run_loop(config)
     assert shared.store.read_bytes(shared.path("score.json")) == before
+
+
+def test_who_scored_slowly_and_was_overtaken_keeps_what_the_other_scored(tmp_path: Path) -> None:
+    budget = BudgetConfig(initial=12, rounds=(12,))
+    slow, fast = (resolved(tiny_run(str(tmp_path), name, budget=budget)) for name in ("entropy", "margin"))
+
+    class Overtaken(LocalBackend):
+        times = 0
+
+        def score(self, *args: Any) -> Any:
+            found = super().score(*args)
+            self.times += 1
+            if self.times == 1:
+                self.store.delete(LEASES)  # as if it had been silent
+                Loop(fast, self.store, LocalBackend(fast, self.store), Silent()).score(0, ("margin",), False)
+            return found
+
+    backend = Overtaken(slow, Folder(str(tmp_path)))
+    loop = Loop(slow, backend.store, backend, Silent())
+    loop.select(0)
+    loop.train(0)
+    loop.score(0, ("entropy",), False)
+    assert backend.times == 2
+    assert loop.run_store.scores(0).regions().column_names == ["region_id", "entropy", "margin"]

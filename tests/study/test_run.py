@@ -12,6 +12,7 @@ import pytest
 from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
 from raylab.errors import ConfigError, MismatchError
 from raylab.files import Folder
+from raylab.lease import LEASES
 from raylab.launch import launch
 from raylab.runs import RoundStore, RunStore
 from raylab.study import run_studies, run_study
@@ -22,7 +23,7 @@ from tests.studies import Finished
 def files_of(store: Folder) -> dict[str, bytes]:
     root = store.local
     assert root is not None
-    return {str(path): path.read_bytes() for path in root.rglob("*.json") if "studies" not in path.parts}
+    return {str(path): path.read_bytes() for path in root.rglob("*.json") if not {"studies", LEASES} & {*path.parts}}
 
 
 def test_the_bound_is_trained_on_the_whole_pool(finished: Finished) -> None:
