@@ -12,8 +12,8 @@ import pytest
 from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
 from raylab.errors import ConfigError, MismatchError
 from raylab.files import Folder
-from raylab.lease import LEASES
 from raylab.launch import launch
+from raylab.lease import LEASES
 from raylab.runs import RoundStore, RunStore
 from raylab.study import run_studies, run_study
 from tests.configs import resolved_runs, resolved_study, tiny_run
