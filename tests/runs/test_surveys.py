@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from raylab.config import DataConfig, SyntheticConfig
+from raylab.data.fingerprint import FileDigests
 from raylab.data.pack import pack_config
 from raylab.errors import DataError
 from raylab.files import Folder
+from raylab.runs.inputs import fingerprint_of
 from raylab.runs.surveys import survey_of
 
 
@@ -72,6 +74,20 @@ def test_a_set_with_questions_is_refused(data, tmp_path):
     )
     with pytest.raises(DataError, match=r"the class 'c' occurs in no mask.*`absent: \[c\]`"):
         survey_of(data, Folder(str(tmp_path / "results")))
+
+
+def test_hashes_that_tell_copies_apart_are_kept_for_the_fingerprint(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("raylab.settled.SETTLED", 0)
+    store, read, find = Folder(str(tmp_path / "results")), [], FileDigests.find
+    monkeypatch.setattr(FileDigests, "find", lambda self, path, file: read.append(path) or find(self, path, file))
+    survey_of(data, store)
+    assert sorted(read) == ["images/a.png", "images/b.png", "images/c.png"]  # all of one size
+    fingerprint = fingerprint_of(data, store)
+    assert sorted(read[3:]) == ["masks/a.png", "masks/b.png", "masks/c.png"]
+    assert fingerprint == fingerprint_of(data)
+    Path(str(data.root), "images/c.png").write_bytes(Path(str(data.root), "images/a.png").read_bytes())
+    with pytest.raises(DataError, match=r"val are in train too, byte for byte: 1 \(images/c\.png is images/a\.png"):
+        survey_of(data, store)
 
 
 def test_generated_scenes_are_not_looked_at():
