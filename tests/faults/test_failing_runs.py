@@ -104,7 +104,7 @@ class Runs:
 
 @pytest.mark.parametrize("backend", ["local", "ray"])
 def test_two_of_twenty_runs(backend: str, tmp_path: Path, record_fault: Callable[..., None]) -> None:
-    runs = Runs(tmp_path / "root", backend, 20, DIVERGES, {3, 11})
+    runs = Runs(tmp_path / f"root_{backend}", backend, 20, DIVERGES, {3, 11})
     first = runs.run()
     assert first.returncode == 1, first.stderr
     *failures, last = first.stderr.splitlines()
@@ -126,7 +126,7 @@ def test_two_of_twenty_runs(backend: str, tmp_path: Path, record_fault: Callable
 
 
 def test_killed_for_memory(tmp_path: Path, record_fault: Callable[..., None]) -> None:
-    runs = Runs(tmp_path / "root", "ray", 3, LEAKS, {1})
+    runs = Runs(tmp_path / "root_memory", "ray", 3, LEAKS, {1})
     lines = Path("/proc/meminfo").read_text().splitlines()
     kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
     threshold = 1 - (kilobytes["MemAvailable"] - MEMORY / 1024) / kilobytes["MemTotal"]
@@ -141,7 +141,7 @@ def test_killed_for_memory(tmp_path: Path, record_fault: Callable[..., None]) ->
     )
     assert "lower concurrent_runs" in reason
     assert last == "error: 2 of 3 runs are finished; the same command goes on with the others"
-    assert left_of(tmp_path / "root") == []
+    assert left_of(runs.storage) == []
 
     runs.repair()
     second = runs.run()
