@@ -41,7 +41,7 @@ def failing(config, n_classes):
     return model
 
 
-register_model("failing", failing)
+register_model("{name}", failing)
 """
 DIVERGES = "next(model.parameters()).data.fill_(float('nan'))"
 LEAKS = """blocks = []
@@ -65,7 +65,7 @@ def study(storage: Path | str, backend: Any, seeds: int) -> StudyConfig:
     run = tiny_run(
         str(storage),
         plugins=(f"{storage}.py",),
-        model=ModelConfig(architecture="failing", weights="random", channels=16),
+        model=ModelConfig(architecture=Path(storage).name, weights="random", channels=16),
         training=TrainingConfig(iterations=1, batch_size=2, crop=64, learning_rate=0.05, crop_tries=1),
         budget=BudgetConfig(initial=12, rounds=()),
         compute=ComputeConfig(backend=backend, workers=0),
@@ -80,7 +80,7 @@ class Runs:
         self.storage, self.backend, self.seeds = storage, backend, seeds
         self.failures = storage.with_suffix(".failures")
         self.failures.write_text(" ".join(map(str, failing)))
-        storage.with_suffix(".py").write_text(PLUGIN.format(failure=failure))
+        storage.with_suffix(".py").write_text(PLUGIN.format(failure=failure, name=storage.name))
 
     def run(self, **env: str) -> subprocess.CompletedProcess[str]:
         """Begin the study or go on with it."""
