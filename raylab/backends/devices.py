@@ -1,4 +1,4 @@
-"""On what the stages of a run on Ray are computed: on GPUs that their processes ask Ray for, or on the CPU."""
+"""On what the stages of a run on Ray are computed: GPUs that their processes ask Ray for, or the CPU; and where."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from raylab.config import ComputeConfig
+
+MARKET = "ray.io/market-type"
+"""Ray's label that tells nodes on spot, which are taken away at short notice."""
+ON_DEMAND = {MARKET: "!spot"}
+"""Selects all other nodes, those without the label among them."""
 
 
 @dataclass(frozen=True)

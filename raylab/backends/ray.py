@@ -8,7 +8,7 @@ import pyarrow as pa
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from raylab.backends.devices import Devices
+from raylab.backends.devices import ON_DEMAND, Devices
 from raylab.backends.selector_actor import SelectorActor
 from raylab.files import Folder
 from raylab.progress import Progress
@@ -67,11 +67,15 @@ class RayBackend:
 
     def _start_selector(self, regions: Regions) -> Any:
         use_gpu = self.devices.selection
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         actor = ray.remote(SelectorActor).options(
             num_cpus=0 if use_gpu else 1,
             num_gpus=1 if use_gpu else 0,
             max_restarts=-1,
             max_task_retries=3,
+            # Where the table is that it selects from, if there is room.
+            label_selector=here,
+            fallback_strategy=[{"label_selector": ON_DEMAND}, {"label_selector": {}}],
             # Outside the trial's placement group, which reserves nothing for it.
             scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
         )

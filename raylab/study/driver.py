@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import BasicVariantGenerator
 
-from raylab.backends.devices import Devices, devices_for
+from raylab.backends.devices import ON_DEMAND, Devices, devices_for
 from raylab.backends.failures import failure_reason, out_of_memory
 from raylab.backends.local import LocalBackend
 from raylab.backends.ray import RayBackend
@@ -28,7 +28,7 @@ from raylab.study.base import Watcher
 from raylab.study.collector import CollectedProgress, fetched, progress_collector
 from raylab.study.grid import Grid
 from raylab.study.interrupts import Interrupts, StoppedTask
-from raylab.study.nodes import live_nodes, wait_for_nodes
+from raylab.study.nodes import live_nodes, on_demand, wait_for_nodes
 from raylab.study.ray_session import ray_session
 from raylab.study.resources import check_resources, devices_line, fitting_runs, together
 from raylab.study.task import Tasks
@@ -227,7 +227,9 @@ class Trial:
         """What the process of a trial asks Ray for: what its run uses, if it computes it itself."""
         compute = self.grid.run_of(trial["task"]).config.compute
         if compute.workers:
-            return tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}])
+            # A run whose driver is taken away begins its stage again, so it is kept off such nodes.
+            labels = [ON_DEMAND] if on_demand(_TRIAL_MEMORY) else []
+            return tune.PlacementGroupFactory([{"memory": _TRIAL_MEMORY}], bundle_label_selector=labels)
         gpus = {"GPU": 1} if self.devices[compute].network else {}
         return tune.PlacementGroupFactory([{"CPU": compute.cpus_per_worker, **gpus}])
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import ray
 from ray.autoscaler.sdk import request_resources
 
+from raylab.backends.devices import MARKET
 from raylab.config import ExpectConfig
 from raylab.errors import ResourceError
 from raylab.study.resources import Node, amounts, together
@@ -19,6 +20,15 @@ _EVERY = 15.0
 def live_nodes() -> list[Node]:
     """What each node has that is alive."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def on_demand(memory: float) -> bool:
+    """Whether a node that is not taken away at short notice has some bytes of memory."""
+    return any(
+        node["Resources"].get("memory", 0) >= memory
+        for node in ray.nodes()
+        if node["Alive"] and node["Labels"].get(MARKET) != "spot"
+    )
 
 
 def wait_for_nodes(expect: ExpectConfig, grows: bool, say: Callable[[str], None]) -> None:
