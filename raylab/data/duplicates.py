@@ -23,6 +23,11 @@ _T = TypeVar("_T")
 class Stored(Protocol):
     """What is asked of a data set (`raylab.data.FileDataset`)."""
 
+    @property
+    def threads(self) -> int:
+        """That files are read in."""
+        ...
+
     def paths(self, split: Split) -> list[tuple[str, str]]:
         """Paths of each image's file and its mask's."""
         ...
@@ -48,22 +53,19 @@ class Copy(NamedTuple):
     mask: str
 
 
-def about_copies(
-    dataset: Stored, digests: FileDigests, threads: int, meant: Meant | None, answers: str
-) -> Iterator[str]:
+def about_copies(dataset: Stored, digests: FileDigests, meant: Meant | None, answers: str) -> Iterator[str]:
     """Questions about images that lie in a data set more than once, and about an answer that is not so.
 
     Args:
         dataset: to look at.
         digests: of files, where some are known already.
-        threads: that ask after sizes and read files.
         meant: the answer.
         answers: name of the file that gives it, empty where there is none.
 
     Raises:
         DataError: a file is missing or cannot be read.
     """
-    groups = find_copies(dataset, digests, threads)
+    groups = find_copies(dataset, digests)
     across = [group for group in groups if len({copy.split for copy in group}) > 1]
     if across and meant != "across":
         number = sum(copy.split == "val" for group in across for copy in group)
@@ -109,13 +111,12 @@ def in_both_splits(dataset: Stored) -> list[str]:
     return [] if counted else sorted(names["train"] & names["val"])
 
 
-def find_copies(dataset: Stored, digests: FileDigests, threads: int) -> list[list[Copy]]:
+def find_copies(dataset: Stored, digests: FileDigests) -> list[list[Copy]]:
     """Images that lie in a data set more than once.
 
     Args:
         dataset: to look at.
         digests: of files, where some are known already.
-        threads: that ask after sizes and read files.
 
     Returns:
         For each content that several images have, these, training images first.
@@ -124,7 +125,7 @@ def find_copies(dataset: Stored, digests: FileDigests, threads: int) -> list[lis
         DataError: a file is missing or cannot be read.
     """
     images = [Copy(split, *paths) for split in SPLITS for paths in dataset.paths(split)]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(dataset.threads) as pool:
 
         def alike(images: Sequence[Copy], key: Callable[[Copy], Hashable]) -> list[Copy]:
             return [copy for group in _grouped(images, pool.map(key, images)) for copy in group]

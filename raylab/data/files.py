@@ -218,7 +218,7 @@ class FileDataset:
         fingerprint = Fingerprint(self.name, self.classes.names, coding)
         done, paths = 0, {split: [path for pair in self.paths(split) for path in pair] for split in SPLITS}
         total = sum(map(len, paths.values()))
-        with ThreadPoolExecutor(max_workers=_threads() if self.source.local else _REQUESTS) as pool:
+        with ThreadPoolExecutor(self.threads) as pool:
             for split in SPLITS:
                 fingerprint.begin(split, len(paths[split]))
                 files = map(self.source.file, paths[split])
@@ -228,6 +228,11 @@ class FileDataset:
                     if digests.progress is not None:
                         digests.progress("fingerprint", done, total)
         return fingerprint.hexdigest()
+
+    @property
+    def threads(self) -> int:
+        """That files are read in: as many as decode, or wait for answers of an object store."""
+        return min(8, os.cpu_count() or 1) if self.source.local else _REQUESTS
 
     def size_in_bytes(self, path: str) -> int | None:
         """Of a file; None of one of a packed set, whose hash is in its index.
@@ -310,7 +315,3 @@ def _in_threads(read: Callable[[ImageFile], _T], files: Sequence[ImageFile], thr
         return [read(file) for file in files]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(read, files))
-
-
-def _threads() -> int:
-    return min(8, os.cpu_count() or 1)

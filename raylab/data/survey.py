@@ -121,7 +121,7 @@ def survey_files(
     survey = Survey(dataset.name, dataset.classes, {split: SplitSurvey() for split in SPLITS})
     deep: list[tuple[int, int]] = []
     look = _Look(dataset, facts, decode_images)
-    with ThreadPoolExecutor(max_workers=_threads()) as pool:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # each holds a decoded image
         found = pool.map(look.at, (entry for _, entry in work))
         for done, ((split, _), pair) in enumerate(zip(work, found, strict=True), 1):
             survey.problems += pair.problems
@@ -131,7 +131,7 @@ def survey_files(
                 progress("survey", done, len(work))
     if whole and not survey.problems and dataset.coding is not None:
         own, said = dataset.answers, dataset.answers or Answers("")
-        copies = about_copies(dataset, digests, _threads(), said.duplicates, said.file)
+        copies = about_copies(dataset, digests, said.duplicates, said.file)
         ask(survey, dataset.coding, own, deep, copies)
         if own and (names := in_both_splits(dataset)):
             survey.warnings.append(
@@ -139,10 +139,6 @@ def survey_files(
                 "mIoU is measured on what was trained on"
             )
     return survey
-
-
-def _threads() -> int:
-    return min(8, os.cpu_count() or 1)
 
 
 @dataclass
