@@ -15,7 +15,6 @@ import tempfile
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -36,10 +35,10 @@ from raylab.errors import exit_cleanly
 from raylab.files import Folder
 from raylab.models import build_model
 from raylab.regions import RegionGrid
-from raylab.scoring.pipeline import scored_blocks
-from raylab.scoring.predict import Predictor, ScoringJob, scoring_job
+from raylab.scoring.pipeline import scored_dataset
+from raylab.scoring.predict import Predictor, ScoringJob, pool_batches, scoring_job
 from raylab.study.ray_session import ray_session
-from raylab.training.step import image_batches, prepare_process
+from raylab.training.step import prepare_process
 
 
 class Options(Frozen):
@@ -73,7 +72,7 @@ def plain_loop(job: ScoringJob, model: Any) -> float:
     """Images a second of the smallest honest loop: decode, predict, pool."""
     dataset = open_dataset(job.data)
     predict = Predictor(job, [model], torch.device("cpu"))
-    batches = list(image_batches(dataset, "train", np.arange(job.regions.n_images), job.batch_size))
+    batches = list(pool_batches(job, dataset))
     start, images = 0.0, 0
     for number, batch in enumerate(batches):
         predict(batch, [dataset.read_image("train", i) for i in batch])
@@ -88,7 +87,9 @@ def pipeline(job: ScoringJob, store: Folder) -> float:
     """Images a second of the Ray Data pipeline, from its second block to its last."""
     per_image = job.regions.n_regions // job.regions.n_images
     start, rows = 0.0, 0
-    for table in scored_blocks(job, store, [("model.safetensors", None)], use_gpu=False):
+    batches = list(pool_batches(job, open_dataset(job.data)))
+    dataset = scored_dataset(job, batches, store, [("model.safetensors", None)], use_gpu=False)
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
         if start == 0.0:
             start = time.perf_counter()
         else:

@@ -383,12 +383,13 @@ class Folder:
             reason = f"it is no JSON: {first_line(error)}"
             raise DamagedError(f"{self.uri_of(path)} is no JSON ({first_line(error)}); restore it", reason) from None
 
-    def read_table(self, path: str, sha256: str | None = None) -> pa.Table:
+    def read_table(self, path: str, sha256: str | None = None, columns: Names | None = None) -> pa.Table:
         """A Parquet file.
 
         Args:
             path: below the folder.
             sha256: that its bytes must have; None takes any whose pages have the checksums that they carry.
+            columns: to decode; None is all.
 
         Raises:
             MissingError: it is not there.
@@ -399,7 +400,7 @@ class Folder:
         with self._parquet_told(path, any_error=True):
             # pq.read_table hands the bytes to a thread of Arrow's even when told to use none, and a process that exits
             # while that thread still holds them may abort (see errors.without_teardown).
-            table = pq.ParquetFile(content, page_checksum_verification=True).read(use_threads=False)
+            table = pq.ParquetFile(content, page_checksum_verification=True).read(columns, use_threads=False)
             if sha256 is None:
                 table.validate(full=True)
             return table

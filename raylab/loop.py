@@ -12,22 +12,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from raylab.data import open_dataset
 from raylab.data.base import SegmentationDataset
 from raylab.data.classes import over_classes
-from raylab.errors import BudgetError, MismatchError, TrainingError
+from raylab.errors import BudgetError, MismatchError
 from raylab.files import Folder
 from raylab.labels.cost import Prices, spend
 from raylab.lease import leased
 from raylab.pool import pool_regions
 from raylab.progress import Progress
 from raylab.regions import Regions
-from raylab.regions.table import columns_of, ledger_table, with_regions
+from raylab.regions.table import ledger_table
 from raylab.runs import ResolvedRun, RoundStore, RunStore
-from raylab.runs.rounds import LEDGER, MODEL, REGIONS, checkpoints_name
+from raylab.runs.manifest import FileEntry
+from raylab.runs.rounds import LEDGER, MODEL, checkpoints_name
+from raylab.scoring.parts import Written
 from raylab.scoring.predict import ScoringJob, scoring_job
 from raylab.selection import Selection, drawn, first_draw, interleave
 from raylab.training.job import TrainingJob, training_job
@@ -46,18 +47,18 @@ class Backend(Protocol):
         """
         ...
 
-    def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
+    def score(
+        self, job: ScoringJob, round_store: RoundStore, folder: str, progress: Progress
+    ) -> tuple[list[Written], dict[str, Any]]:
         """The pool under the round's models.
 
         Returns:
-            The region table sorted by region_id, features reduced; `seconds`, and `peak_memory` in bytes.
+            The parts of the region table in `folder`, features reduced; `seconds`, and `peak_memory` in bytes.
         """
         ...
 
-    def select(
-        self, regions: Regions, round_index: int, table: pa.Table | None, k: int
-    ) -> tuple[Selection, dict[str, Any]]:
-        """The `k` regions that round `round_index` labels, given the region table of the round before.
+    def select(self, regions: Regions, round_index: int, k: int) -> tuple[Selection, dict[str, Any]]:
+        """The `k` regions that round `round_index` labels, by the region table of the round before.
 
         Returns:
             The picks with their terms; `seconds`, and `peak_memory` in bytes.
@@ -121,11 +122,8 @@ class Loop:
         if round_store.record("select") is not None:
             return
         self.progress("select", 0, 1)
-        table = None
-        if t and (self.acquisition.maps or self.acquisition.needs_features):
-            table = self.run_store.scores(t - 1).regions()
         before = self._spent(t)
-        batch = self._afford(t, table, sum(self.budgets[: t + 1]) - before)
+        batch = self._afford(t, sum(self.budgets[: t + 1]) - before)
         terms = None if t == 0 else batch.picks.terms()
         names = self.dataset.image_names("train")
         ledger = ledger_table(self.regions, names, t, batch.picks.region_id, terms, batch.prices)
@@ -139,7 +137,7 @@ class Loop:
         record = round_store.commit("select", record, {LEDGER: ledger})
         self.progress("committed", 1, 1, f"{record['labelled_regions']:,} regions labelled")
 
-    def _afford(self, t: int, table: pa.Table | None, allowance: float) -> _Batch:
+    def _afford(self, t: int, allowance: float) -> _Batch:
         """As many of the round's picks, in their order, as the allowance pays."""
         picks, cost = Selection.empty(), dict[str, Any]()
 
@@ -149,7 +147,7 @@ class Loop:
                 picks = drawn(first_draw(self.regions, min(k, self.regions.n_regions), self.config.seed))
                 cost = {"seconds": 0.0, "peak_memory": 0}
             else:
-                picks, cost = self.backend.select(self.regions, t, table, k)
+                picks, cost = self.backend.select(self.regions, t, k)
                 if self.config.budget.unit != "regions":
                     picks = interleave(picks, self.acquisition.random)
             return picks.region_id
@@ -186,10 +184,10 @@ class Loop:
         done = scores.record("score") or {"maps": [], "features": False}
         maps, features = sorted({*maps, *done["maps"]}), features or done["features"]
         job = scoring_job(self.config, self.regions, len(self.dataset.classes), maps, features)
-        table, cost = self.backend.score(job, self.run_store.round(t), self.progress)
-        check_finite(table, f"round {t}")
+        parts, cost = self.backend.score(job, self.run_store.round(t), scores.prefix, self.progress)
         record = {"maps": maps, "features": features, **cost}
-        scores.commit("score", record, {REGIONS: with_regions(table, self.regions)}, path=path)
+        files = {part.name: FileEntry(bytes=part.bytes, sha256=part.sha256) for part in parts}
+        scores.commit("score", record, described=files, path=path)
 
     def labelled(self, rounds: int) -> NDArray[np.int64]:
         """(n,) int64: the region ids that rounds 0 .. `rounds` - 1 labelled, in order."""
@@ -277,26 +275,6 @@ def _delete_checkpoints(round_store: RoundStore, member: int) -> None:
     """Once a training is committed; also those left by a process that was killed before it came to that."""
     if round_store.store.exists(path := round_store.path(checkpoints_name(member))):
         round_store.store.delete(path)
-
-
-def check_finite(table: pa.Table, where: str) -> None:
-    """Whether every number of a region table is one that regions can be ranked by.
-
-    Args:
-        table: that scoring gave.
-        where: the round, for the message.
-
-    Raises:
-        TrainingError: names the column and how many of its rows are not finite.
-    """
-    maps, features = columns_of(table, len(table))
-    columns = maps if features is None else {**maps, "feature": features.sum(axis=1)}
-    for name, values in columns.items():
-        if bad := len(values) - int(np.isfinite(values).sum()):
-            raise TrainingError(
-                f"{where}: {name} is not finite in {bad} of {len(values)} regions under the model that was trained; "
-                "lower training.learning_rate"
-            )
 
 
 def member_seed(seed: int, member: int) -> int:

@@ -55,6 +55,7 @@ RAY = (
     "backends.failures",
     "backends.ray",
     "backends.selector_actor",
+    "backends.shard_actors",
     "study.collector",
     "study.driver",
     "study.nodes",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pyarrow as pa
 import torch
 
 from raylab.backends.selector import RunSelector
@@ -16,8 +15,9 @@ from raylab.progress import Progress, peak_memory
 from raylab.regions import Regions
 from raylab.runs import ResolvedRun, RoundStore
 from raylab.runs.rounds import checkpoints_name, model_name
+from raylab.scoring.parts import Written
 from raylab.scoring.predict import ScoringJob, score_in_process
-from raylab.selection import Selection
+from raylab.selection import LocalShards, Selection, array_namespace
 from raylab.training.job import TrainingJob
 from raylab.training.session import fit_in_process
 
@@ -25,8 +25,8 @@ from raylab.training.session import fit_in_process
 class LocalBackend:
     """`raylab.loop.Backend` in this process: the same jobs, files and results as on Ray, one after another.
 
-    A training that is stopped goes on after its last checkpoint, as on Ray. `compute.workers`, `compute.scorers` and
-    the CPUs they ask for have no effect.
+    A training that is stopped goes on after its last checkpoint, as on Ray. `compute.workers`, `compute.scorers`,
+    `compute.selectors` and the CPUs they ask for have no effect.
 
     Args:
         run: whose steps it computes.
@@ -49,20 +49,22 @@ class LocalBackend:
         folder, model = round_store.path(checkpoints_name(member)), round_store.path(model_name(member))
         return fit_in_process(job, self.store, folder, model, self.device, progress)
 
-    def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
+    def score(
+        self, job: ScoringJob, round_store: RoundStore, folder: str, progress: Progress
+    ) -> tuple[list[Written], dict[str, Any]]:
         """See `raylab.loop.Backend.score`."""
         start = time.perf_counter()
         progress("score", 0, job.regions.n_regions)
         models = round_store.models(self.run.config.training.ensemble)
-        table = score_in_process(job, self.store, models, self.device, progress)
-        return table, {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
+        parts = score_in_process(job, self.store, models, folder, self.device, progress)
+        return parts, {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
 
-    def select(
-        self, regions: Regions, round_index: int, table: pa.Table | None, k: int
-    ) -> tuple[Selection, dict[str, Any]]:
+    def select(self, regions: Regions, round_index: int, k: int) -> tuple[Selection, dict[str, Any]]:
         """See `raylab.loop.Backend.select`."""
-        self.selector = self.selector or RunSelector(self.run, self.store, regions, self.device.type == "cuda")
-        return self.selector.select(round_index, table, k)
+        if self.selector is None:
+            shards = LocalShards(regions, self.run.acquisition, 1, array_namespace(self.device.type == "cuda"))
+            self.selector = RunSelector(self.run, self.store, regions, shards)
+        return self.selector.select(round_index, k)
 
     def close(self) -> None:
         """Forget the selector's state."""

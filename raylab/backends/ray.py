@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -15,6 +14,7 @@ from raylab.progress import Progress
 from raylab.regions import Regions
 from raylab.runs import ResolvedRun, RoundStore
 from raylab.runs.rounds import checkpoints_name, model_name
+from raylab.scoring.parts import Written
 from raylab.scoring.pipeline import score
 from raylab.scoring.predict import ScoringJob
 from raylab.selection import Selection
@@ -44,19 +44,19 @@ class RayBackend:
         folder, model = round_store.path(checkpoints_name(member)), round_store.path(model_name(member))
         return fit(job, self.store, folder, model, self.devices.network, progress)
 
-    def score(self, job: ScoringJob, round_store: RoundStore, progress: Progress) -> tuple[pa.Table, dict[str, Any]]:
+    def score(
+        self, job: ScoringJob, round_store: RoundStore, folder: str, progress: Progress
+    ) -> tuple[list[Written], dict[str, Any]]:
         """See `raylab.loop.Backend.score`."""
         progress("score", 0, job.regions.n_regions)
         models = round_store.models(self.run.config.training.ensemble)
-        return score(job, self.store, models, self.devices.network, progress)
+        return score(job, self.store, models, folder, self.devices.network, progress)
 
-    def select(
-        self, regions: Regions, round_index: int, table: pa.Table | None, k: int
-    ) -> tuple[Selection, dict[str, Any]]:
+    def select(self, regions: Regions, round_index: int, k: int) -> tuple[Selection, dict[str, Any]]:
         """See `raylab.loop.Backend.select`."""
         if self.selector is None:
             self.selector = self._start_selector(regions)
-        result: tuple[Selection, dict[str, Any]] = ray.get(self.selector.select.remote(round_index, table, k))
+        result: tuple[Selection, dict[str, Any]] = ray.get(self.selector.select.remote(round_index, k))
         return result
 
     def close(self) -> None:
@@ -68,12 +68,14 @@ class RayBackend:
     def _start_selector(self, regions: Regions) -> Any:
         use_gpu = self.devices.selection
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+        # With several shards it works while they wait, and they while it waits.
+        alone = self.run.config.compute.selectors == 1
         actor = ray.remote(SelectorActor).options(
-            num_cpus=0 if use_gpu else 1,
-            num_gpus=1 if use_gpu else 0,
+            num_cpus=1 if alone and not use_gpu else 0,
+            num_gpus=1 if alone and use_gpu else 0,
             max_restarts=-1,
             max_task_retries=3,
-            # Where the table is that it selects from, if there is room.
+            # Beside the run, if there is room.
             label_selector=here,
             fallback_strategy=[{"label_selector": ON_DEMAND}, {"label_selector": {}}],
             # Outside the trial's placement group, which reserves nothing for it.

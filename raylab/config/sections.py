@@ -257,6 +257,9 @@ class ComputeConfig(Frozen):
     readers: Positive = 1
     """Tasks that decode images for the scorers at once. They take little and ask Ray for no CPU; a GPU needs several
     to be kept busy."""
+    selectors: Positive = 1
+    """Processes that the pool's features are spread over while regions are selected, each with a CPU or, where CuPy
+    is used, a GPU: for pools that one machine's memory does not hold. The picks are the same for any number."""
     expect: ExpectConfig = ExpectConfig()
     """For clusters whose nodes come as they are asked for: `{gpus: 8}`."""
     max_failures: NonNegative = 3

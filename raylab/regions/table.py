@@ -102,22 +102,26 @@ def gathered(tables: Iterable[pa.Table], n_regions: int) -> pa.Table:
     return region_table(columns.pop("region_id"), columns, features)
 
 
-def columns_of(table: pa.Table, n_regions: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32] | None]:
-    """The maps and features of a whole pool, in the order of region_id.
+def columns_of(
+    table: pa.Table, stop: int, first: int = 0
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32] | None]:
+    """The maps and features of a whole pool, or of regions `first` .. `stop` - 1, in the order of region_id.
 
     Args:
         table: sorted by region_id, as `raylab.scoring` gives it.
-        n_regions: what the pool holds.
+        stop: how many regions the pool holds.
+        first: of a part of it, its first.
 
     Returns:
         (n,) columns of numbers by name, and (n, d) float32 features or None; views where the table has one chunk.
 
     Raises:
-        StoreError: the table's rows are not exactly the pool's regions in order.
+        StoreError: the table's rows are not exactly these regions in order.
     """
     ids = table["region_id"].to_numpy()
-    if len(ids) != n_regions or not np.array_equal(ids, np.arange(n_regions)):
-        raise StoreError(f"region table: its {len(ids)} rows are not the pool's {n_regions} regions in their order")
+    if not np.array_equal(ids, np.arange(first, stop)):
+        whose = f"the pool's {stop} regions" if first == 0 else f"regions {first} to {stop - 1}"
+        raise StoreError(f"region table: its {len(ids)} rows are not {whose} in their order")
     return _columns(table)
 
 
@@ -142,13 +146,13 @@ def with_regions(table: pa.Table, regions: Regions) -> pa.Table:
     top, left, height and width of the bounding box, and pixels.
 
     Args:
-        table: one row a region, in the order of region_id.
+        table: one row a region, in the order of region_id; of a part of the pool too.
         regions: of the pool.
     """
     text = regions.sizes_text()
     key = _GRID
     if not isinstance(regions, RegionGrid):
-        ids, key = np.arange(regions.n_regions), SUPERPIXELS
+        ids, key = table["region_id"].to_numpy(), SUPERPIXELS
         table = table.drop_columns([name for name in GEOMETRY_COLUMNS if name in table.column_names])
         values = [regions.image_of(ids), *regions.centres(ids).T, *regions.boxes(ids).T, regions.pixels(ids)]
         for (name, kind), column in zip(GEOMETRY_COLUMNS.items(), values, strict=True):

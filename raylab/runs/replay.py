@@ -13,7 +13,7 @@ from raylab.files import Folder
 from raylab.regions import Regions
 from raylab.regions.table import regions_of
 from raylab.runs.identity import ResolvedRun
-from raylab.runs.rounds import REGIONS, RunStore
+from raylab.runs.rounds import RunStore
 from raylab.selection.files import select_by_table
 from raylab.selection.select import first_draw, interleave
 
@@ -131,4 +131,5 @@ def regions_of_run(run: RunStore, open_regions: Callable[[ResolvedRun, Folder], 
 
 def _table_uri(run: RunStore, t: int) -> str:
     """Of the region table of a round, for messages: a table that was computed again has another name."""
-    return run.store.uri_of(run.scores(t).committed("score", REGIONS).path)
+    scores = run.scores(t)
+    return run.store.uri_of(scores.path(min(scores.manifest("score").files)))

@@ -13,19 +13,21 @@ Only the scores of a shared round 0 are done again, for the maps of further stra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
 from raylab.errors import DamagedError, ExistsError, MismatchError, MissingError, StoreError
 from raylab.files import Folder, numbered, parquet_bytes, wanted_name
+from raylab.regions.parts import StoredTable
 from raylab.runs.identity import ROWS, ResolvedRun, default_facts, facts_of, round0_facts
 from raylab.runs.manifest import FileEntry, Manifest, Previous, create_manifest, previous_of, read_manifest
 from raylab.sealed import read_sealed, write_sealed
 
-LEDGER, MODEL, REGIONS = "ledger.parquet", "model.safetensors", "regions.parquet"
+T = TypeVar("T")
+LEDGER, MODEL = "ledger.parquet", "model.safetensors"
 IDENTITY = "identity.json"
 """Beside what several runs share: what it is made of."""
 STEPS = ("select", "train", "score")
@@ -128,6 +130,7 @@ class RoundStore:
         record: dict[str, Any],
         tables: dict[str, pa.Table] | None = None,
         adopt: tuple[str, ...] = (),
+        described: Mapping[str, FileEntry] | None = None,
         path: str | None = None,
     ) -> dict[str, Any]:
         """Write a step's files, then its manifest, unless another process has done so by now.
@@ -137,6 +140,7 @@ class RoundStore:
             record: plain JSON values.
             tables: to be written as Parquet, by name.
             adopt: names of files of this round that workers have already written.
+            described: files that others have written and looked at, by name.
             path: of the manifest, where the step is done again: the one after that which it began with.
 
         Returns:
@@ -152,10 +156,10 @@ class RoundStore:
             self.store.add(self.path(name), parquet_bytes(table)).removeprefix(f"{self.prefix}/")
             for name, table in (tables or {}).items()
         ]
-        names = (*written, *adopt)
+        names = (*written, *adopt, *(described or {}))
         superfluous = set(names)
         try:
-            files = {name: self._describe(name) for name in names}
+            files = {name: (described or {}).get(name) or self._describe(name) for name in names}
             self.store.check_fence()
             create_manifest(self.store, Manifest(path=path, record=record, files=files, previous=self._previous(step)))
             # Of the step before it was done again, and of those who were killed or will find themselves too late.
@@ -226,9 +230,34 @@ class RoundStore:
         """The picks this round labelled; raises as `read_table`."""
         return self.read_table("select", LEDGER)
 
+    def with_regions(self, n_regions: int, read: Callable[[StoredTable], T]) -> T:
+        """What is read of the region table under this round's model.
+
+        Args:
+            n_regions: of the pool.
+            read: is called again where the table was done again while it was read.
+
+        Raises:
+            StoreError: as `committed`, or a part is missing or not the one that was committed.
+        """
+        stored = self._region_table(n_regions)
+        try:
+            try:
+                return read(stored)
+            except MissingError:
+                if (now := self._region_table(n_regions)) == stored:
+                    raise
+                return read(now)
+        except DamagedError as error:
+            raise _with_way_out(error) from None
+
+    def _region_table(self, n_regions: int) -> StoredTable:
+        files = self.manifest("score").files
+        return StoredTable.of(self.store, {self.path(name): entry.sha256 for name, entry in files.items()}, n_regions)
+
     def regions(self) -> pa.Table:
-        """The region table under this round's model; raises as `read_table`."""
-        return self.read_table("score", REGIONS)
+        """The region table under this round's model; raises as `with_regions`."""
+        return self.with_regions(0, StoredTable.table)
 
 
 def _with_way_out(error: DamagedError) -> DamagedError:

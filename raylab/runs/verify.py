@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from raylab.errors import DamagedError, MissingError, StoreError
 from raylab.files import Folder, wanted_name
+from raylab.regions.parts import first_of
 from raylab.regions.superpixels import SUPERPIXELS_MANIFEST, superpixels_folder
 from raylab.runs.identity import ResolvedRun
-from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, REGIONS, RoundStore, RunStore
+from raylab.runs.rounds import IDENTITY, LEDGER, MODEL, RoundStore, RunStore
 from raylab.runs.studies import ResolvedStudy, stored_study, study_path
 from raylab.sealed import read_sealed, unseal_bytes
 
-_FILES = {"select": LEDGER, "train": MODEL, "score": REGIONS}
+_FILES = {"select": LEDGER, "train": MODEL}
 _STATE = "state.pt"
 ASIDE = "set-aside"
 """Folder below the storage root that a repair moves files into."""
@@ -262,7 +263,11 @@ class _Checker:
     def _aside(self, round_store: RoundStore, step: str) -> None:
         """What a repair moves of a step: its manifest first, so that the step is undone whatever happens then."""
         file = _FILES.get(step, f"{step.replace('member', 'model')}.safetensors")
-        there = [name for name in self.store.list(round_store.prefix) if wanted_name(name) in (f"{step}.json", file)]
+        there = [
+            name
+            for name in self.store.list(round_store.prefix)
+            if wanted_name(name) in (f"{step}.json", file) or (step == "score" and first_of(name) is not None)
+        ]
         self.found.aside += sorted(
             (round_store.path(name) for name in there), key=lambda path: not path.endswith(".json")
         )

@@ -23,8 +23,9 @@ from raylab.models import Segmenter, build_model
 from raylab.progress import Progress
 from raylab.regions import RegionGrid, Regions
 from raylab.regions.table import gathered, region_table
+from raylab.scoring.parts import PartWriter, Written, bounds, check_finite, in_parts, moments
 from raylab.scoring.pooling import label_means, region_means
-from raylab.scoring.reduce import reduce_features
+from raylab.scoring.reduce import Moments, Projection
 from raylab.scoring.uncertainty import MAPS, Committee
 from raylab.training.step import autocast, image_batches, seeded, to_input, torch_settings
 
@@ -65,6 +66,11 @@ class ScoringJob:
     batch_size: int
     precision: str
     plugins: tuple[str, ...] = ()
+
+    @property
+    def reduces(self) -> bool:
+        """Whether features are reduced."""
+        return self.features and self.pca > 0
 
 
 def scoring_job(config: RunConfig, regions: Regions, n_classes: int, maps: Sequence[str], features: bool) -> ScoringJob:
@@ -134,33 +140,55 @@ def pool_batches(job: ScoringJob, dataset: SegmentationDataset) -> Iterator[list
 
 
 def score_in_process(
-    job: ScoringJob, store: Folder, models: Sequence[StoredModel], device: torch.device, progress: Progress
-) -> pa.Table:
+    job: ScoringJob,
+    store: Folder,
+    models: Sequence[StoredModel],
+    folder: str,
+    device: torch.device,
+    progress: Progress,
+) -> list[Written]:
     """Score every region of the pool in this process.
 
     Args:
         job: what to compute.
-        store: of the models.
+        store: of the models, and of the region table.
         models: the weights of every member of the ensemble.
+        folder: where the region table goes, features reduced by PCA.
         device: where to compute.
         progress: told of every batch.
 
     Returns:
-        The region table sorted by region_id, features reduced by PCA.
+        The parts of the region table.
 
     Raises:
         StoreError: a model is missing, or not the one that was committed.
+        TrainingError: a number is not finite.
     """
     dataset = open_dataset(job.data)
+    parts = list(in_parts(pool_batches(job, dataset), job.regions))
+    write = PartWriter(store, folder, job.regions)
 
-    def scored() -> Iterator[pa.Table]:
-        with torch_settings(job.compute.threads):
-            predict = load_predictor(job, store, models, device)
-            for batch in pool_batches(job, dataset):
-                yield predict(batch, [dataset.read_image("train", index) for index in batch])
-                progress("score", int(job.regions.offset[batch[-1] + 1]), job.regions.n_regions)
+    def scored(part: list[list[int]]) -> Iterator[pa.Table]:
+        for batch in part:
+            yield predict(batch, [dataset.read_image("train", index) for index in batch])
+            progress("score", bounds([batch], job.regions)[1], job.regions.n_regions)
 
-    return reduce_features(gathered(scored(), job.regions.n_regions), job.regions.n_regions, job.pca)
+    kept, written, sums = list[pa.Table](), list[Written](), list[Moments]()
+    with torch_settings(job.compute.threads):
+        predict = load_predictor(job, store, models, device)
+        for part in parts:
+            first, stop = bounds(part, job.regions)
+            table = gathered(scored(part), stop - first)
+            check_finite(table, folder)
+            if job.reduces:
+                sums.append(moments(table))
+                kept.append(table)
+            else:
+                written.append(write(table, None))
+    if job.reduces:
+        projection = Projection.of(sums, job.pca)
+        written = [write(kept.pop(0), projection) for _ in parts]
+    return written
 
 
 class Predictor:

@@ -109,15 +109,13 @@ def class_weights(predicted_class: NDArray[np.integer]) -> NDArray[np.float64]:
     return np.asarray(weights[index.reshape(-1)], np.float64)
 
 
-def selection_columns(
-    acquisition: Acquisition, maps: Mapping[str, NDArray[Any]], features: NDArray[np.float32] | None
-) -> dict[str, Any]:
+def selection_columns(acquisition: Acquisition, maps: Mapping[str, NDArray[Any]], features: Any) -> dict[str, Any]:
     """What `select` takes, out of a region table's columns.
 
     Args:
         acquisition: the strategy.
         maps: (n,) columns by name; a table of one map may call it "uncertainty".
-        features: (n, d) float32 or None.
+        features: (n, d) float32, here or as the shards take them; or None.
     """
     return {
         "uncertainty": maps.get(acquisition.map, maps.get("uncertainty")),

@@ -50,7 +50,7 @@ def stages(compute: ComputeConfig, devices: Devices) -> Iterator[Processes]:
     yield Processes("compute.workers", max(compute.workers, 1), compute.cpus_per_worker, int(devices.network))
     if compute.workers:
         yield Processes("compute.scorers", compute.scorers, compute.cpus_per_scorer, int(devices.network))
-        yield Processes("selection", 1, 0 if devices.selection else 1, int(devices.selection))
+        yield Processes("compute.selectors", compute.selectors, 0 if devices.selection else 1, int(devices.selection))
 
 
 def together(nodes: Sequence[Node], kind: str) -> float:
@@ -74,7 +74,9 @@ def check_resources(compute: ComputeConfig, nodes: Sequence[Node]) -> None:
     for stage in stages(compute, devices_for(compute, gpus)):
         if (held := stage.held(nodes)) < stage.number:
             more = f", a GPU with each ({stage.number} GPUs)" if stage.gpus else ""
-            way_out = "lower it or the CPUs of each" if stage.field != "selection" else "give Ray more"
+            way_out = "lower it or the CPUs of each"
+            if stage.field == "compute.selectors":
+                way_out = "lower it" if stage.number > 1 else "give Ray more"
             raise ResourceError(
                 f"{stage.field}: {stage.number} x {stage.cpus:g} = {stage.number * stage.cpus:g} CPUs{more} are needed "
                 f"at once, but Ray's nodes ({shapes(nodes)}) hold {held} of {stage.number}; {way_out}"

@@ -1,4 +1,4 @@
-"""The selector actor: killed between two rounds, it is rebuilt from the ledger and picks what it would have picked."""
+"""The selector actor, and the shards of its pool: killed, they are rebuilt and it picks what it would have picked."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 
 from raylab.backends.selector_actor import SelectorActor
+from raylab.backends.shard_actors import RayShards
+from raylab.config import ComputeConfig
 from raylab.data import open_dataset
 from raylab.files import Folder
 from raylab.regions import RegionGrid
 from raylab.regions.table import ledger_table, region_table
 from raylab.runs import RunStore
+from raylab.runs.manifest import FileEntry
 from raylab.runs.rounds import LEDGER
+from raylab.scoring.parts import PartWriter
 from raylab.selection import first_draw, select
 from tests.configs import resolved, tiny_run
 
@@ -29,10 +33,29 @@ class Selector(SelectorActor):
     def process(self) -> int:
         return os.getpid()
 
+    def kill_shard(self) -> None:
+        """Only its process: Ray starts it again."""
+        import ray
 
-@pytest.mark.parametrize("strategy", ["random", "entropy+spatial", "entropy+feature"])
-def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path: Path, strategy: str) -> None:
-    run = resolved(tiny_run(str(tmp_path), strategy=strategy))
+        if isinstance(self.selector.shards, RayShards):
+            ray.kill(self.selector.shards.actors[-1], no_restart=False)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "selectors"),
+    [
+        ("random", 1),
+        ("entropy+spatial", 1),
+        ("entropy+feature", 1),
+        ("core-set", 3),
+        ("entropy+spatial+feature", 3),
+        ("entropy+spatial", 3),
+    ],
+)
+def test_a_killed_selector_is_rebuilt_from_the_ledger(
+    ray_session: Any, tmp_path: Path, strategy: str, selectors: int
+) -> None:
+    run = resolved(tiny_run(str(tmp_path), strategy=strategy, compute=ComputeConfig(selectors=selectors)))
     config = run.config
     dataset = open_dataset(config.data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
@@ -40,17 +63,26 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(ray_session: Any, tmp_path
     generator = np.random.default_rng(0)
     uncertainty = generator.random(regions.n_regions, np.float32)
     features = generator.random((regions.n_regions, 8), np.float32)
-    table = region_table(np.arange(regions.n_regions), {"uncertainty": uncertainty}, features)
+    table = region_table(np.arange(regions.n_regions), {"entropy": uncertainty}, features)
     labelled = first_draw(regions, 12, config.seed)
 
     def commit(t: int, ids: Any) -> None:
         run_store.round(t).commit("select", {}, {LEDGER: ledger_table(regions, dataset.image_names("train"), t, ids)})
 
+    def score(t: int) -> None:
+        scores = run_store.scores(t)
+        write = PartWriter(scores.store, scores.prefix, regions)
+        written = [write(part, None) for part in (table.slice(0, 72), table.slice(72))]
+        files = {part.name: FileEntry(bytes=part.bytes, sha256=part.sha256) for part in written}
+        scores.commit("score", {}, described=files)
+
     commit(0, labelled)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 3}
     actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions, False)
     for t in (1, 2):
-        picks, cost = ray_session.get(actor.select.remote(t, table, 12))
+        score(t - 1)
+        ray_session.get(actor.kill_shard.remote())
+        picks, cost = ray_session.get(actor.select.remote(t, 12))
         expected = select(
             regions,
             run.acquisition,

@@ -31,6 +31,7 @@ SAME = {
     "compute.scorers": 3,
     "compute.cpus_per_scorer": 2.0,
     "compute.readers": 2,
+    "compute.selectors": 2,
     "compute.expect.cpus": 8,
     "compute.expect.gpus": 8,
     "compute.expect.minutes": 1.0,

@@ -248,7 +248,7 @@ def test_a_table_that_is_replaced_while_it_is_read_is_read_anew(store, monkeypat
     round_store.commit("score", {}, {"regions.parquet": picks(1, [5])})
     read = Folder.read_table
 
-    def replaced(self, path, sha256=None):
+    def replaced(self, path, sha256=None, columns=None):
         monkeypatch.setattr(Folder, "read_table", read)
         round_store.commit("score", {}, {"regions.parquet": picks(1, [4])})
         return read(self, path, sha256)

@@ -27,8 +27,9 @@ from raylab.regions.grid import RegionGrid
 from raylab.regions.table import LEDGER_SCHEMA, ledger_table, region_table, with_regions
 from raylab.runs import ResolvedRun, RunStore
 from raylab.runs.replay import regions_of_run
-from raylab.runs.rounds import MODEL, REGIONS
+from raylab.runs.rounds import MODEL, RoundStore
 from raylab.runs.studies import begin_study
+from raylab.scoring.parts import PartWriter, Written
 from raylab.selection import Selection, select
 from raylab.selection import files as selection_files
 from raylab.selection.objective import selection_columns
@@ -273,19 +274,22 @@ class Backend:
         round_store.store.write_bytes(round_store.path(MODEL), b"model")
         return {"model": MODEL, "confusion": np.eye(job.n_classes, dtype=int).tolist()}
 
-    def score(self, job: Any, round_store: Any, progress: Any) -> tuple[pa.Table, dict[str, Any]]:
+    def score(
+        self, job: Any, round_store: RoundStore, folder: str, progress: Any
+    ) -> tuple[list[Written], dict[str, Any]]:
         n = job.regions.n_regions
         rng = np.random.default_rng(len(round_store.prefix))
         features = rng.normal(size=(n, 5)).astype(np.float32) if job.features else None
-        return region_table(np.arange(n), {"entropy": rng.random(n).astype(np.float32)}, features), {}
+        table = region_table(np.arange(n), {"entropy": rng.random(n).astype(np.float32)}, features)
+        write = PartWriter(round_store.store, folder, job.regions)
+        return [write(part, None) for part in (table.slice(0, 48), table.slice(48))], {}
 
-    def select(
-        self, regions: RegionGrid, round_index: int, table: pa.Table, k: int
-    ) -> tuple[Selection, dict[str, Any]]:
+    def select(self, regions: RegionGrid, round_index: int, k: int) -> tuple[Selection, dict[str, Any]]:
         config = self.run.config
         run = RunStore(Folder(config.storage), self.run)
         columns: dict[str, Any] = {}
-        if table is not None:
+        if self.run.acquisition.maps or self.run.acquisition.needs_features:
+            table = run.scores(round_index - 1).regions()
             columns = selection_columns(self.run.acquisition, *selection_files.columns_of(table, regions.n_regions))
         labelled = run.ledger(round_index)["region_id"].to_numpy()
         seed = [config.seed, round_index]
@@ -388,11 +392,12 @@ def test_what_is_not_there_is_one_line(study: StudyConfig, raylab: Run) -> None:
     status, _, errors = raylab("replay", "tiny", *storage, "--round", 9)
     assert (status, errors) == (2, [f"error: {study.run.storage}: no run has selected round 9 yet"])
     run = run_of(study, 2)
-    run.store.delete(run.round(1).path(REGIONS))
+    (path,) = (run.round(1).path(name) for name in run.store.list(run.round(1).prefix) if name.endswith("48.parquet"))
+    run.store.delete(path)
     status, _, errors = raylab("replay", run.run.label, *storage)
     assert (status, errors) == (
         2,
-        [f"error: {run.store.uri_of(run.round(1).path(REGIONS))} is missing; restore it, or correct the path"],
+        [f"error: {run.store.uri_of(path)} is missing; restore it, or correct the path"],
     )
 
 

@@ -40,7 +40,8 @@ def nodes(*shapes: tuple[float, float]) -> list[Node]:
          "compute.scorers: 3 x 1 = 3 CPUs, a GPU with each (3 GPUs) are needed at once, but Ray's nodes (1 of 16 CPUs "
          "and 2 GPUs) hold 2 of 3; lower it or the CPUs of each, or set compute.device to cpu"),
         ({"cpus_per_worker": 0.5, "cpus_per_scorer": 0.5}, [(0.5, 0)],
-         "selection: 1 x 1 = 1 CPUs are needed at once, but Ray's nodes (1 of 0.5 CPUs) hold 0 of 1; give Ray more"),
+         "compute.selectors: 1 x 1 = 1 CPUs are needed at once, but Ray's nodes (1 of 0.5 CPUs) hold 0 of 1; give Ray "
+         "more"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_says_the_sum(compute: Any, shapes: Any, message: str) -> None:
