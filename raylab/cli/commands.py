@@ -70,7 +70,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("submit", submit.submit, submit.SubmitOptions, takes_words=True),
     ),
     "results": (
-        Command("status", results.status, results.StudyOptions),
+        Command("status", results.status, results.StatusOptions),
         Command("report", results.report, results.StudyOptions),
         Command("replay", results.replay, results.ReplayOptions),
         Command("verify", verify.verify, verify.VerifyOptions),

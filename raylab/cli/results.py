@@ -25,6 +25,15 @@ class StudyOptions(Frozen):
     """Folder or URI under which its results lie (its `run.storage`)."""
 
 
+class StatusOptions(Frozen):
+    """A storage root, or a study that was begun there."""
+
+    name: Annotated[Name | None, Positional("STUDY")] = None
+    """Name of the study; when not given, all are listed."""
+    storage: str = RunConfig().storage
+    """Folder or URI under which results lie (`run.storage`)."""
+
+
 class ReplayOptions(StudyOptions):
     """A study or run that was begun, and a round of it."""
 
@@ -63,13 +72,24 @@ def report(options: StudyOptions) -> None:
     print("Report: ", write_report(store, options.name, hint))
 
 
-def status(options: StudyOptions) -> None:
-    """How far the runs of a study are: rounds done, and the mIoU of the last one."""
+def status(options: StatusOptions) -> None:
+    """Which studies there are; of one: whether it runs, what it does now, and how far its runs are."""
     from raylab.data.classes import over_classes
     from raylab.files import Folder
     from raylab.runs import RunStore, stored_study
+    from raylab.runs.studies import studies_in
+    from raylab.study.pace import lines_of_note
 
     store = Folder(options.storage, create=False)
+    if options.name is None:
+        for name in studies_in(store):
+            runs = stored_study(store, name).runs
+            finished = sum(RunStore(store, run).finished() for run in runs)
+            first = next(iter(lines_of_note(store, name)), "")
+            print(f"{name:<40} {finished}/{len(runs)} runs  {first}".rstrip())
+        return
+    for line in lines_of_note(store, options.name):
+        print(line)
     for run in stored_study(store, options.name).runs:
         run_store = RunStore(store, run)
         done, total = run_store.done_rounds(), len(run.config.budget.rounds) + 1

@@ -10,7 +10,7 @@ import pandas as pd
 from raylab.config import StudyConfig
 from raylab.files import Folder
 from raylab.report.ledgers import run_ledger
-from raylab.report.study_data import MEASURED, points_frame, read_study
+from raylab.report.study_data import MEASURED, Study, points_frame, read_study
 from raylab.runs import ResolvedRun
 
 KEYS = ("run", "strategy", "region_size", "seed", "round_index")
@@ -29,6 +29,9 @@ class StudyFrames:
             `iou.<class>` for every class, missing where it is absent from prediction and truth.
         picks: one row a pick of every run, as in its ledger: order, region_id, image_index, image, box, phi and its
             terms, and the cost in the study's unit.
+        results: one row a run: what is varied (`data`, `tau`, `a`, `b`, `c`, `p` too, as in the search space of Ray
+            Tune), and what it came to: the rounds done, the last one's measures as in `points`, and the seconds of all
+            by stage.
         costs: one row a run and round, as in `points`: what the round's picks cost, and for each stage
             `seconds.<stage>` and `peak_memory_bytes.<stage>`, as in `points.csv`; those of the shared round 0
             stand at every run.
@@ -40,6 +43,7 @@ class StudyFrames:
     points: pd.DataFrame
     picks: pd.DataFrame
     costs: pd.DataFrame
+    results: pd.DataFrame
     bound: tuple[float, ...]
 
 
@@ -80,14 +84,24 @@ def load_study(storage: str, name: str) -> StudyFrames:
     )
     costs = table[[*KEYS, *stages]].copy()
     costs.insert(len(KEYS), "cost", [spent[key] for key in zip(table["run"], table["round_index"], strict=True)])
+    points = table[[*KEYS, *MEASURED, *shares]]
     return StudyFrames(
         name=name,
         config=study.config,
-        points=table[[*KEYS, *MEASURED, *shares]],
+        points=points,
         picks=pd.concat(picks, ignore_index=True),
         costs=costs,
+        results=_results(study, points, costs),
         bound=study.supervised,
     )
+
+
+def _results(study: Study, points: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    settings = pd.DataFrame([{"run": result.run.label, **result.run.settings} for result in study.runs])
+    last = points.groupby("run").last()[list(MEASURED)]
+    last.insert(0, "rounds", points.groupby("run").size())
+    seconds = costs.groupby("run")[[c for c in costs if str(c).startswith("seconds.")]].sum(min_count=1)
+    return settings.merge(last.join(seconds), how="left", left_on="run", right_index=True)
 
 
 def _keys(run: ResolvedRun) -> dict[str, Any]:

@@ -91,6 +91,23 @@ class ResolvedRun:
         return self.label.rpartition(f"-N{self.config.regions.size}-seed")[0]
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What people vary: data, strategy, region_size and seed; tau, a, b, c and p where they count, else None."""
+        config, acquisition = self.config, self.acquisition
+        spatial = acquisition.needs_spatial
+        piecewise = spatial and acquisition.distance == "piecewise"
+        tau = config.regions.size if acquisition.tau is None else acquisition.tau
+        return {
+            "data": config.data.name,
+            "strategy": self.strategy,
+            "region_size": config.regions.size,
+            "seed": config.seed,
+            "tau": tau if piecewise else None,
+            **{name: getattr(acquisition, name) if piecewise else None for name in ("a", "b", "c")},
+            "p": acquisition.p if spatial else None,
+        }
+
+    @property
     def identity(self) -> str:
         """12 hexadecimal digits over everything that decides the run's result."""
         return self.label.rpartition("-")[2]

@@ -13,6 +13,7 @@ from raylab.study.console import Console
 from raylab.study.events import ProgressEvent
 from raylab.study.grid import Grid
 from raylab.study.interrupts import Interrupts, this_command
+from raylab.study.pace import DriverNote, Pace
 from raylab.tracking import MlflowUploader
 from raylab.tracking.sync import INTERRUPTED
 
@@ -57,6 +58,8 @@ class Watcher:
         self.failures: dict[str, str] = {}
         self.interrupts = Interrupts(studies[0].config.run.compute.grace)
         self._console = Console(self.grid.name_of, say)
+        self._pace = Pace(self.grid, store)
+        self._note = DriverNote(studies, self.grid, store)
 
     def follow(self, run_phase: Callable[[Sequence[str]], None]) -> None:
         """Write the studies down and go through their phases, each without the tasks that failures make impossible.
@@ -71,6 +74,7 @@ class Watcher:
         """
         for study in self.studies:
             begin_study(self.store, study)
+        self._note.write(self._pace)
         self._sync()
         try:
             with self.interrupts.caught():
@@ -82,6 +86,8 @@ class Watcher:
         except BaseException:
             self._send_rest(ended=True)
             raise
+        finally:
+            self._note.write(self._pace, ended=True)
         self._send_rest(ended=bool(interrupted))
         lines = [f"{self.grid.name_of(task)}: {reason}" for task, reason in self.failures.items()]
         lines += [f"{self.grid.name_of(task)}: ended without being done, and without a reason" for task in interrupted]
@@ -149,10 +155,14 @@ class Watcher:
 
     def take(self, events: Iterable[ProgressEvent]) -> None:
         """Say what events tell, oldest first, and have sent what they say is committed; nothing else hangs on them."""
-        committed = False
+        committed, trained = False, self._pace.done
         for event in events:
             self._console.show(event)
+            self._pace.take([event])
             committed |= event.stage in ("committed", "done")
+        if self._pace.done > trained:
+            self._console.show_pace(self._pace)
+        self._note.write(self._pace)
         if committed:
             self._sync()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from raylab.study.events import ProgressEvent
+from raylab.study.pace import Pace
 
 _EVERY = 10.0
 
@@ -33,8 +34,15 @@ class Console:
         if stage == key and not ends and now - when < _EVERY:
             return
         self._said[event.run] = (key, now)
-        seconds = int(now - self.start)
-        self.say(f"[{seconds // 60:3d}:{seconds % 60:02d}] {self.name_of(event.run):<32} {self._what(event)}")
+        self.say(f"{self._clock()} {self.name_of(event.run):<32} {self._what(event)}")
+
+    def show_pace(self, pace: Pace) -> None:
+        """Say how far all is."""
+        self.say(f"{self._clock()} {pace.summary}")
+
+    def _clock(self) -> str:
+        seconds = int(time.monotonic() - self.start)
+        return f"[{seconds // 60:3d}:{seconds % 60:02d}]"
 
     def _what(self, event: ProgressEvent) -> str:
         if event.stage in ("done", "failed"):

@@ -194,7 +194,7 @@ def test_experiments_are_listed_by_their_table_or_figure_and_run_as_the_scripts_
     env = {**os.environ, "PYTHONPATH": str(script.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=env)
     assert plan == done.stdout
-    assert "study ablation-tau-voc2012: 6 runs on voc2012" in plan
+    assert "study ablation-tau-voc2012: 4 runs on voc2012" in plan
     text = help_of(capsys, "experiment", "ablation_tau", "--help")
     assert text.startswith("usage: ablation_tau.py [-h] [OPTIONS]\n\nFig. 5: ")
     assert "  --taus " in text
@@ -352,6 +352,13 @@ def test_status_of_a_study_that_was_begun(capsys, tmp_path):
         [random.label, "1/3", "rounds", "mIoU", "25.00", *["%", "over", "1", "of", "2", "classes"]],
         [entropy.label, "2/3", "rounds", "mIoU", "37.50", *["%", "over", "2", "of", "2", "classes"]],
     ]
+    store.write_json(
+        "studies/s/driver.json",
+        {"host": "far", "pid": 7, "began": 0, "at": 60, "ended": False, "summary": "1 of 5 trainings, 20 %", "now": []},
+    )
+    assert out_of(capsys, "status", "s", "--storage", str(tmp_path)).startswith("dead: process 7 on far was last heard")
+    (line,) = out_of(capsys, "status", "--storage", str(tmp_path)).splitlines()
+    assert line.split()[:4] == ["s", "0/2", "runs", "dead:"]
 
 
 # Bad input: data

@@ -47,6 +47,18 @@ def test_points_are_those_of_the_report(root: Path) -> None:
     assert found.config == CONFIG
 
 
+def test_results_say_what_is_varied_and_what_each_run_came_to(root: Path) -> None:
+    found = raylab.load_study(str(root), "small")
+    results = found.results.set_index(["strategy", "seed"])
+    assert len(results) == 6
+    assert results["rounds"].tolist() == [3] * 6
+    assert results.loc[("random", 0), ["tau", "a", "p"]].isna().all()
+    assert results.loc[("entropy+spatial", 1), ["tau", "a", "b", "c", "region_size"]].tolist() == [16, 1, 2, 2, 16]
+    last = found.points[found.points["round_index"] == 2].set_index(["strategy", "seed"])
+    assert results["miou"].to_dict() == last["miou"].to_dict()
+    assert set(results["seconds.select"]) == {4.5}
+
+
 def test_picks_are_the_ledgers_and_costs_their_sums(root: Path) -> None:
     found = raylab.load_study(str(root), "small")
     assert len(found.picks) == 6 * CONFIG.run.budget.total
