@@ -215,9 +215,12 @@ def test_smaller_copies_and_a_camera_s_previews_are_no_further_pictures(tmp_path
 
 def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "a.png")
+    end = os.open(tmp_path / "a.png", os.O_RDWR)  # so that whoever opens it for reading waits for nobody
+    os.write(end, bytes(16))
     for read in (read_size, decode.read_rgb):
         with pytest.raises(DataError, match=r"a\.png: does not decode \(it is a pipe, socket or device\); replace"):
             read(file(tmp_path / "a.png"))
+    os.close(end)
 
 
 @pytest.mark.parametrize("alpha", [255, 254, 0, "tRNS"])
