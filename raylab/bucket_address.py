@@ -5,14 +5,16 @@
     az://container/path     (abfs, abfss too)
     memory://name/path      this process only; for tests
 
-Further options are obstore's own (`request_payer=true`, `account_name=...`). Keys come from the environment
-(AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_KEY, ...), from the machine's role, or, where
-boto3 is installed, from AWS profiles; they are refreshed when they expire.
+A store that does not answer is asked again for 15 minutes; `patience=60` makes that 60 seconds. Further options are
+obstore's own (`request_payer=true`, `account_name=...`). Keys come from the environment (AWS_ACCESS_KEY_ID,
+GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_KEY, ...), from the machine's role, or, where boto3 is installed,
+from AWS profiles; they are refreshed when they expire.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -24,8 +26,10 @@ from obstore.store import S3Store
 
 SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "abfs", "abfss": "abfss"}
 """Schemes of URIs, and what obstore calls them; `memory` beside."""
-RETRIES = 10
-"""Of a request that fails: waits double from 0.1 s to 15 s, a minute in all."""
+PATIENCE = 900.0
+"""Seconds for which a store that does not answer is asked again, where the URI says nothing else."""
+_ARROW_ATTEMPTS = 100
+"""Of pyarrow's own client: waits double up to 20 s, so about as long."""
 CLIENT = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "1h"}
 """A stalled connection is noticed by its reads: as a whole, a large model may take its time."""
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -62,6 +66,18 @@ def split_uri(uri: str) -> tuple[Address, str]:
     return Address(scheme, bucket, options), path.strip("/")
 
 
+def patience_of(address: Address) -> float:
+    """Seconds for which a bucket that does not answer is asked again.
+
+    Raises:
+        ValueError: its option `patience` is no number of seconds.
+    """
+    text = dict(parse_qsl(address.options, keep_blank_values=True)).get("patience", str(PATIENCE))
+    if not re.fullmatch(r"\d+(\.\d*)?", text):
+        raise ValueError(f"patience={text} is no number of seconds")
+    return float(text)
+
+
 def client_arguments(address: Address) -> tuple[str, dict[str, Any]]:
     """URL and settings of a bucket, not in this process's memory, as obstore takes them.
 
@@ -71,6 +87,7 @@ def client_arguments(address: Address) -> tuple[str, dict[str, Any]]:
     """
     scheme = SCHEMES[address.scheme]
     config: dict[str, Any] = dict(parse_qsl(address.options, keep_blank_values=True))
+    config.pop("patience", None)
     client: dict[str, Any] = dict(CLIENT)
     login, at, bucket = address.bucket.rpartition("@")
     if scheme in ("abfs", "abfss"):  # container@account
@@ -140,7 +157,7 @@ def arrow_client(address: Address, config: Mapping[str, Any]) -> pafs.FileSystem
     kind = SCHEMES.get(address.scheme)
     if kind == "s3":
         keys = {"access_key": config.get("access_key_id"), "secret_key": config.get("secret_access_key")}
-        patience = pafs.AwsStandardS3RetryStrategy(max_attempts=RETRIES)
+        patience = pafs.AwsStandardS3RetryStrategy(max_attempts=_ARROW_ATTEMPTS)
         options |= {**keys, "region": config.get("region"), "retry_strategy": patience}
         return pafs.S3FileSystem(anonymous="skip_signature" in config, **options)
     if kind == "gs":

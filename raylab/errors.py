@@ -102,6 +102,10 @@ class StoreError(RaylabError):
         super().__init__(message)
 
 
+class NetworkError(StoreError):
+    """An object store has not answered for as long as it was asked again."""
+
+
 class MissingError(StoreError):
     """A file is not there."""
 

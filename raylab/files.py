@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from raylab.bucket_address import Address, split_uri
 from raylab.disk import PARTIAL, Buffer, Disk, make_folder
-from raylab.errors import DamagedError, ExistsError, MissingError, StoreError
+from raylab.errors import DamagedError, ExistsError, MissingError, NetworkError, StoreError
 from raylab.object_store import Bucket, open_bucket, probe
 from raylab.settled import found_once
 
@@ -527,7 +527,8 @@ class Folder:
             if isinstance(error, FileNotFoundError):
                 self.check_root()
             reason, way_out = _reason(error), self._files.way_out(error)
-            raise StoreError(f"{self.uri_of(path)} cannot be {done} ({reason}); {way_out}", reason) from None
+            kind = NetworkError if isinstance(error, ConnectionError) else StoreError
+            raise kind(f"{self.uri_of(path)} cannot be {done} ({reason}); {way_out}", reason) from None
 
     @contextmanager
     def _parquet_told(self, path: str, any_error: bool = False) -> Iterator[None]:

@@ -103,9 +103,6 @@ class Lease:
         """Let the next one have it at once."""
         self._ended.set()
         self._beat.join(self.takeover / _BEATS)  # a store that is away holds nobody up
-        with suppress(StoreError):  # it ends by itself then
-            if self.is_mine():
-                self.store.write_bytes(self.path, self._content(ended=True))
 
     def _content(self, ended: bool = False) -> bytes:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -115,11 +112,13 @@ class Lease:
         return (json.dumps(value) + "\n").encode()
 
     def _show_life(self) -> None:
-        while not self._ended.wait(self.takeover / _BEATS):
+        ended = False
+        while not ended:
+            ended = self._ended.wait(self.takeover / _BEATS)
             with suppress(StoreError):  # the next time, or whoever commits, will tell
                 if not self.is_mine():
                     return
-                self.store.write_bytes(self.path, self._content())
+                self.store.write_bytes(self.path, self._content(ended))
 
 
 @contextmanager

@@ -13,31 +13,35 @@ import errno
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pyarrow.fs as pafs
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import MemoryStore, from_url
 
-from raylab.bucket_address import RETRIES, SCHEMES, Address, arrow_client, client_arguments
+from raylab.bucket_address import SCHEMES, Address, arrow_client, client_arguments, patience_of
 from raylab.disk import Buffer, Info, Kind
 
-RETRY: dict[str, Any] = {"max_retries": RETRIES, "retry_timeout": timedelta(minutes=3)}
-"""How long requests are tried again."""
-PROBE: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
-"""The same for the first request, where a wrong address is likelier than an outage."""
+RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(seconds=10)}
+"""How long obstore tries a request again, with waits that double from 0.1 s: no signal is handled meanwhile."""
 HEAD_BYTES = 64 * 1024
 """What is fetched of a file of which only some will be read."""
 _PART = 1 << 20
+_AWAY = re.compile(r"HTTP error|status code: (5\d\d|429)")
+"""In messages of obstore, which has no class for it: there was no answer, or one that says to come later."""
 _KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or install boto3 for AWS profiles)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
 _forked_after_use = False
+
+T = TypeVar("T")
 
 
 @cache
@@ -54,8 +58,8 @@ def open_bucket(address: Address) -> Bucket:
 
 
 def probe(address: Address, path: str) -> Kind | None:
-    """What is there, asked with less patience than later requests."""
-    return (open_bucket(address) if address.scheme == "memory" else Bucket(address, PROBE)).kind(path)
+    """What is there, asked without the patience of later requests: a wrong address is likelier than an outage."""
+    return (open_bucket(address) if address.scheme == "memory" else Bucket(address, patient=False)).kind(path)
 
 
 def start_method() -> str | None:
@@ -78,14 +82,16 @@ class Bucket:
 
     Args:
         address: of the bucket.
-        retry: how long requests are tried again.
+        patient: ask again for as long as the address says while there is no answer.
 
     Attributes:
         name: of the bucket, without keys or account.
+        patience: in seconds.
     """
 
-    def __init__(self, address: Address, retry: Mapping[str, Any] = RETRY) -> None:
+    def __init__(self, address: Address, patient: bool = True) -> None:
         self.address = address
+        self.patience = patience_of(address) if patient else 0.0
         before, _, after = address.bucket.rpartition("@")
         self.name = before if before and address.scheme in ("abfs", "abfss") else after
         self.arguments: dict[str, Any] = {}
@@ -93,8 +99,25 @@ class Bucket:
             self.store: Any = MemoryStore()
         else:
             url, self.arguments = client_arguments(address)
-            self.arguments["retry_config"] = retry
+            self.arguments["retry_config"] = RETRY
             self.store = from_url(url, **self.arguments)
+
+    def ask(self, path: str, request: Callable[[], T]) -> T:
+        """What a request gives, made again while the store does not answer.
+
+        Raises:
+            ConnectionError: it has not answered for `patience` seconds.
+            OSError: its answer is an error.
+        """
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                with _os_errors(path):
+                    return request()
+            except ConnectionError:
+                if time.monotonic() >= deadline:
+                    raise
+                _say_that_it_is_away(self.name, self.patience)
 
     def kind(self, path: str) -> Kind | None:
         """What is there: the second question, for a folder, is only asked where there is no file."""
@@ -104,29 +127,25 @@ class Bucket:
 
     def is_folder(self, path: str) -> bool:
         """Whether there is an object below a path."""
-        with _os_errors(path):
-            return bool(next(iter(self.store.list(path, chunk_size=1)), None))
+        return self.ask(path, lambda: bool(next(iter(self.store.list(path, chunk_size=1)), None)))
 
     def info(self, path: str) -> Info | None:
         """Size and time of an object; None where there is none."""
         try:
-            with _os_errors(path):
-                found = self.store.head(path)
+            found = self.ask(path, lambda: self.store.head(path))
         except FileNotFoundError:
             return None
         return Info(found["size"], found["last_modified"])
 
     def names(self, path: str) -> list[str]:
         """What lies directly in a folder."""
-        with _os_errors(path):
-            found = self.store.list_with_delimiter(path)
+        found = self.ask(path, lambda: self.store.list_with_delimiter(path))
         paths = {*found["common_prefixes"], *(one["path"] for one in found["objects"])}
         return [one.rpartition("/")[2] for one in paths - {path}]  # the folder itself: see walk
 
     def walk(self, path: str) -> tuple[list[str], list[OSError]]:
         """Objects at any depth, relative to the folder."""
-        with _os_errors(path):
-            found = [one for chunk in self.store.list(path, chunk_size=1000) for one in chunk]
+        found = self._below(path)
         start = len(path) + 1 if path else 0
         paths = [one["path"] for one in found]
         if any(one["size"] == 0 for one in found):
@@ -144,13 +163,13 @@ class Bucket:
 
     def read(self, path: str) -> bytes:
         """A whole object."""
-        with _os_errors(path):
-            return self.store.get(path).bytes().to_bytes()
+        return self.ask(path, lambda: self.store.get(path).bytes().to_bytes())
 
     def parts(self, path: str) -> Iterator[Buffer]:
         """An object in parts, which is never in memory as a whole."""
+        found = self.ask(path, lambda: self.store.get(path))
         with _os_errors(path):
-            for chunk in self.store.get(path).stream(min_chunk_size=_PART):
+            for chunk in found.stream(min_chunk_size=_PART):
                 yield memoryview(chunk)
 
     def for_arrow(self, path: str) -> Any:
@@ -159,31 +178,29 @@ class Bucket:
 
     def write(self, path: str, data: Buffer) -> None:
         """Write an object, in place of what was there; a put is seen whole or not at all."""
-        with _os_errors(path):
-            self.store.put(path, memoryview(data).cast("B"))
+        self.ask(path, lambda: self.store.put(path, memoryview(data).cast("B")))
 
     def create(self, path: str, data: Buffer) -> None:
         """Write an object where there is none."""
-        with _os_errors(path):
-            self.store.put(path, memoryview(data).cast("B"), mode="create")
+        self.ask(path, lambda: self.store.put(path, memoryview(data).cast("B"), mode="create"))
 
     def move(self, path: str, to: str) -> None:
         """Give an object another path: a copy, then the first one is removed."""
-        with _os_errors(path):
-            self.store.rename(path, to)
+        self.ask(path, lambda: self.store.rename(path, to))
 
     def delete(self, path: str) -> None:
         """Remove an object and all that lie below its path."""
-        with _os_errors(path):
-            paths = [one["path"] for chunk in self.store.list(path, chunk_size=1000) for one in chunk]
+        paths = [one["path"] for one in self._below(path)]
         if self.info(path) is not None:
             paths.append(path)
         if paths:
-            with _os_errors(path):
-                self.store.delete(paths)
+            self.ask(path, lambda: self.store.delete(paths))
             if self.address.scheme != "memory" and self.is_folder(path):
                 # Ray's client draws folders by empty objects whose names end in a slash, which obstore cannot name.
                 self.arrow().delete_dir(f"{self.name}/{path}")
+
+    def _below(self, path: str) -> list[Any]:
+        return self.ask(path, lambda: [one for chunk in self.store.list(path, chunk_size=1000) for one in chunk])
 
     def way_out(self, error: OSError) -> str:
         """What a person can do about an error."""
@@ -205,14 +222,16 @@ class _Object(io.RawIOBase):
     def __init__(self, bucket: Bucket, path: str) -> None:
         self._bucket, self._path, self._at = bucket, path, 0
         try:
-            with _os_errors(path):
-                found = bucket.store.get(path, options={"range": (0, HEAD_BYTES)})
-                self._head, self._size = found.bytes().to_bytes(), found.meta["size"]
+            self._head, self._size = bucket.ask(path, self._begin)
         except OSError:
             info = bucket.info(path)
             if info is None or info.size:
                 raise
             self._head, self._size = b"", 0  # of an empty object there are no ranges
+
+    def _begin(self) -> tuple[bytes, int]:
+        found = self._bucket.store.get(self._path, options={"range": (0, HEAD_BYTES)})
+        return found.bytes().to_bytes(), found.meta["size"]
 
     def readable(self) -> bool:
         return True
@@ -234,8 +253,8 @@ class _Object(io.RawIOBase):
         if stop <= len(self._head):
             data: Any = self._head[self._at : stop]
         else:
-            with _os_errors(self._path):
-                data = memoryview(self._bucket.store.get_range(self._path, start=self._at, end=stop))
+            range_of = self._bucket.store.get_range
+            data = memoryview(self._bucket.ask(self._path, lambda: range_of(self._path, start=self._at, end=stop)))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -260,7 +279,17 @@ def _os_errors(path: str) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise PermissionError(errno.EACCES, reason(error), path) from None
     except (BaseError, ValueError) as error:
-        raise OSError(errno.EIO, reason(error), path) from None
+        # That address is asked for keys where none are given.
+        away = _AWAY.search(str(error)) and "169.254." not in str(error)
+        raise (ConnectionError if away else OSError)(errno.EIO, reason(error), path) from None
+
+
+@cache
+def _say_that_it_is_away(name: str, patience: float) -> None:
+    warnings.warn(
+        f"bucket {name} does not answer; it is asked again for {patience:g} seconds: check the address and the network",
+        stacklevel=2,
+    )
 
 
 def reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class S3Server:
-    """Started by `start`, on a port of its own choice; every bucket is kept in its memory.
+    """Started by `start`, on a port of its own choice or a given one; every bucket is kept in its memory.
 
     Args:
         log: file that its output goes to.
@@ -21,8 +21,8 @@ class S3Server:
         self.address = ""
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    def start(self, port: int = 0) -> None:
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         mark = "Running on http://"

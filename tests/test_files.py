@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from raylab import disk, object_store
 from raylab.bucket_address import split_uri
 from raylab.disk import PARTIAL
-from raylab.errors import ExistsError, MissingError, StoreError
+from raylab.errors import ExistsError, MissingError, NetworkError, StoreError
 from raylab.files import Folder, absolute, open_at
 from tests.s3 import S3Server
 
@@ -396,16 +396,50 @@ def test_a_bucket_that_is_not_there(s3: S3Server) -> None:
             act()
 
 
-def test_a_server_that_does_not_answer(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "PROBE", {"max_retries": 1})
+def away(**options: str) -> tuple[int, str]:
+    """A port where no server is, and the URI of a bucket there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        uri = f"s3://bucket?endpoint_override=127.0.0.1:{free.getsockname()[1]}&scheme=http"
-    with pytest.raises(
-        StoreError, match=r"^storage: .*cannot be opened \(.+\); check the address and the net"
-    ) as caught:
-        Folder(uri)
+        port = free.getsockname()[1]
+    more = "".join(f"&{name}={value}" for name, value in options.items())
+    return port, f"s3://bucket?endpoint_override=127.0.0.1:{port}&scheme=http{more}"
+
+
+def test_a_server_that_does_not_answer(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(object_store, "RETRY", {"max_retries": 1})
+    told = r"\(.+\); check the address and the network"
+    with pytest.raises(StoreError, match=rf"^storage: .*cannot be opened {told}") as caught:
+        Folder(away()[1])
     assert "\n" not in str(caught.value)
+    store = Folder(away(patience="0.5")[1], create=False)
+    object_store._say_that_it_is_away.cache_clear()
+    for act in (lambda: store.write_bytes("x", b""), store.list, store.walk, lambda: store.read_bytes("x")):
+        with pytest.raises(NetworkError, match=rf"127\.0\.0\.1.* cannot be .+ {told}"):
+            act()
+    (warning,) = recwarn
+    assert str(warning.message).startswith("bucket bucket does not answer; it is asked again for 0.5 seconds: check")
+    with pytest.raises(StoreError, match=r"patience=1m is no number of seconds\); correct it"):
+        Folder(away(patience="1m")[1])
+
+
+def test_a_server_that_comes_back(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(object_store, "RETRY", {"max_retries": 0})
+    server, (port, uri) = S3Server(tmp_path / "log"), away()
+
+    def come_back(*_: object) -> None:
+        if server.process is None:
+            server.start(port)
+            server.make_bucket("bucket")
+
+    monkeypatch.setattr(object_store, "_say_that_it_is_away", come_back)
+    store = Folder(uri, create=False)
+    try:
+        store.create("x", b"1")
+        assert store.read_bytes("x") == b"1"
+    finally:
+        server.end()
 
 
 def test_keys_that_may_not(s3: S3Server) -> None:
