@@ -58,6 +58,7 @@ RAY = (
     "backends.shard_actors",
     "study.collector",
     "study.driver",
+    "study.metrics",
     "study.nodes",
     "study.preflight",
     "study.ray_session",

@@ -45,6 +45,7 @@ class Watcher:
         grid: of the studies.
         failures: reasons by task.
         interrupts: whether somebody asked the studies to stop.
+        listeners: are told every event.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Watcher:
         self.grid = Grid(studies)
         self.failures: dict[str, str] = {}
         self.interrupts = Interrupts(studies[0].config.run.compute.grace)
+        self.listeners: list[Callable[[ProgressEvent], None]] = []
         self._console = Console(self.grid.name_of, say)
         self._pace = Pace(self.grid, store)
         self._note = DriverNote(studies, self.grid, store)
@@ -159,6 +161,8 @@ class Watcher:
         for event in events:
             self._console.show(event)
             self._pace.take([event])
+            for listener in self.listeners:
+                listener(event)
             committed |= event.stage in ("committed", "done")
         if self._pace.done > trained:
             self._console.show_pace(self._pace)

@@ -28,6 +28,7 @@ from raylab.study.base import Watcher
 from raylab.study.collector import CollectedProgress, fetched, progress_collector
 from raylab.study.grid import Grid
 from raylab.study.interrupts import Interrupts, StoppedTask
+from raylab.study.metrics import StudyMetrics
 from raylab.study.nodes import live_nodes, on_demand, wait_for_nodes
 from raylab.study.ray_session import ray_session
 from raylab.study.resources import check_resources, devices_line, fitting_runs, together
@@ -66,6 +67,7 @@ def run_tasks(watcher: Watcher) -> None:
             watcher.say(line)
         with progress_collector() as collector:
             driver = _Driver(watcher, Trial(watcher.grid, watcher.store, collector, devices), not started_here)
+            watcher.listeners.append(StudyMetrics(watcher.grid))
             watcher.follow(driver.run_phase)
 
 
