@@ -24,7 +24,7 @@ from raylab.study import run_study
 from tests.cluster.machine import CHECKOUT, Machine, machine
 from tests.configs import tiny_run
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200)]
 HEAD = "127.0.0.2"
 PORT = 6379
 
@@ -110,19 +110,18 @@ def test_a_study_by_submit_from_a_packed_set_on_s3(tmp_path: Path) -> None:
         places = ("--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--workers", "1")
         mlflow = served(here, tmp_path, "-m", "mlflow", "server", "--port", "5002", *places, ready="startup complete")
         with moto, mlflow:
-            here.run(
-                "python",
-                "-c",
-                "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:5001/b', method='PUT'))",
-            )
-            packing = ("--name", "folder", "--root", str(tmp_path / "data"), "--output", s3.format("b/packed"))
+            here.run("python", "-c", BUCKET)
+            packing = ("--name", "folder", "--root", str(tmp_path / "data"), "--output", s3.format("bucket/packed"))
             here.run("python", "-m", "raylab", "pack", *packing)
             here.run("ray", "get-auth-token", "--generate")
             raylet(here, HEAD, "--num-cpus=0")
             for address in ("127.0.0.3", "127.0.0.4"):
                 raylet(here, address, "--num-cpus=1")
             asked = study(
-                s3.format("b/results"), s3.format("b/packed"), ComputeConfig(), tracking="http://127.0.0.1:5002"
+                s3.format("bucket/results"),
+                s3.format("bucket/packed"),
+                ComputeConfig(),
+                tracking="http://127.0.0.1:5002",
             )
             (tmp_path / "job").mkdir()
             (tmp_path / "job" / "study.yaml").write_text(
@@ -131,10 +130,10 @@ def test_a_study_by_submit_from_a_packed_set_on_s3(tmp_path: Path) -> None:
             address = ("--address", f"http://{HEAD}:8265", "--working-dir", str(tmp_path / "job"))
             said = here.run("python", "-m", "raylab", "submit", *address, "study", "--config", "study.yaml")
             assert "preflight: looking at 3 nodes" in said
-            assert "Report:  s3://b/results/studies/tiny/report/index.html" in said
+            assert "Report:  s3://bucket/results/studies/tiny/report/index.html" in said
             free = here.run("python", "-c", FREE, RAY_ADDRESS=f"{HEAD}:{PORT}").splitlines()[-1]
             assert json.loads(free) == {}
-            here.run("python", "-c", COPY, s3.format("b/results"), str(tmp_path / "there"))
+            here.run("python", "-c", COPY, s3.format("bucket/results"), str(tmp_path / "there"))
             runs = here.run("python", "-c", RUNS)
             here.run("ray", "stop")
         assert here.processes() == []
@@ -144,6 +143,10 @@ def test_a_study_by_submit_from_a_packed_set_on_s3(tmp_path: Path) -> None:
     assert json.loads(runs.splitlines()[-1]) == ["FINISHED"] * 5
 
 
+BUCKET = """
+import urllib.request
+urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:5001/bucket", data=b"", method="PUT"))
+"""
 FREE = """
 import json, time, ray
 ray.init(log_to_driver=False)
