@@ -67,7 +67,6 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=540,
         )
         assert done.returncode == status, done.stdout
         return done.stdout
