@@ -424,7 +424,10 @@ def test_a_server_that_does_not_answer(
         Folder(away(patience="1m")[1])
 
 
-def test_a_server_that_comes_back(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.fault
+def test_a_server_that_comes_back(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, record_fault: Callable[..., None]
+) -> None:
     monkeypatch.setattr(object_store, "RETRY", {"max_retries": 0})
     server, (port, uri) = S3Server(tmp_path / "log"), away()
 
@@ -440,6 +443,10 @@ def test_a_server_that_comes_back(s3: S3Server, monkeypatch: pytest.MonkeyPatch,
         assert store.read_bytes("x") == b"1"
     finally:
         server.end()
+    promise = "what is asked is asked again until there is an answer, and said once"
+    record_fault(
+        "an S3 server that is not there when it is asked, and comes back", promise, {"outages": 1}, {"errors": 0}
+    )
 
 
 def test_keys_that_may_not(s3: S3Server) -> None:
