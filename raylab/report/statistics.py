@@ -233,7 +233,7 @@ def differences(study: Study) -> list[Difference]:
             seeds = tuple(seed for seed in ours if seed in theirs)
             if seeds:
                 values = tuple(ours[seed] - theirs[seed] for seed in seeds)
-                found.append(Difference(size, budget, strategy, reference, seeds, values, _half_width(values)))
+                found.append(Difference(size, budget, strategy, reference, seeds, values, half_width(values)))
     return found
 
 
@@ -259,8 +259,14 @@ def stage_seconds(study: Study) -> dict[str, dict[str, float]]:
     return {str(name): row for name, row in means.to_dict("index").items()}
 
 
-def _half_width(values: Sequence[float]) -> float | None:
+def half_width(values: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
+    """Half the interval of Student's t around the mean of some values; None with a single one.
+
+    Args:
+        values: independent.
+        confidence: of the interval, 0..1.
+    """
     if len(values) < 2:
         return None
-    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))  # of Student's t
+    quantile = float(stdtrit(len(values) - 1, (1 + confidence) / 2))  # of Student's t
     return quantile * stdev(values) / math.sqrt(len(values))

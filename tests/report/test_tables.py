@@ -54,7 +54,43 @@ def test_the_headline_is_computed_and_claims_no_more(store: Folder) -> None:
     (sentence,) = headlines(read_study(store, "small"))
     assert "At 80 labelled regions (18.5 % of the pool's pixels), entropy+spatial reaches 46.5 % mIoU over" in sentence
     assert "% mIoU over 18 of 19 classes, 78 % of the fully supervised 60.0 %" in sentence
-    assert "6.0 points above random (mean of 2 seeds; the ranges over seeds do not overlap)" in sentence
+    assert (
+        "; that is 6.0 points above random (paired 95 % interval over 2 seeds 6.0 to 6.0, adjusted for the" in sentence
+    )
+
+
+def scored(store: Folder, mious: dict[str, tuple[list[float], ...]]) -> Study:
+    """The small study with another mIoU, by strategy, seed and round, and no other strategy."""
+    study = read_study(store, "small")
+    runs = [run for run in study.runs if run.strategy in mious]
+    return replace(
+        study,
+        runs=tuple(
+            replace(
+                run,
+                points=tuple(
+                    replace(point, miou=mious[run.strategy][run.config.seed][t]) for t, point in enumerate(run.points)
+                ),
+            )
+            for run in runs
+        ),
+    )
+
+
+def test_strategies_that_seeds_do_not_tell_apart_are_said_to_be_so(store: Folder) -> None:
+    mious = {"random": ([0.2, 0.3, 0.40], [0.2, 0.3, 0.42]), "entropy": ([0.2, 0.3, 0.50], [0.2, 0.3, 0.44])}
+    (sentence,) = headlines(scored(store, mious))
+    assert "; entropy and random are not told apart: 6.0 points above random (paired 95 % interval over 2" in sentence
+    assert sentence.endswith("seeds -44.8 to 56.8; too few seeds).")
+
+
+def test_a_curve_that_falls_is_said_to_be_undertrained(store: Folder) -> None:
+    mious = {"random": ([0.2, 0.3, 0.28], [0.2, 0.3, 0.27]), "entropy": ([0.2, 0.3, 0.4], [0.2, 0.3, 0.295])}
+    _, warning = headlines(scored(store, mious))
+    assert warning == (
+        "mIoU falls as more is labelled (random by 2.5 points to 80 labelled regions): trainings are too short to tell "
+        "strategies apart."
+    )
 
 
 def test_csv_has_every_point(store: Folder) -> None:
