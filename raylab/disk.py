@@ -145,7 +145,7 @@ class Disk:
         """The data under another name of the same folder, on the disk, gone if the block fails."""
         folder, name = os.path.split(path)
         make_folder(folder)
-        self._sweep(folder)
+        self.sweep(folder)
         with _new_partial(folder, name) as file:
             try:
                 _write_through(file, data)
@@ -155,8 +155,8 @@ class Disk:
                     os.unlink(file.name)
                 raise
 
-    def _sweep(self, folder: str) -> None:
-        """Remove what killed processes left half written in a folder, the first time that it is written into."""
+    def sweep(self, folder: str) -> None:
+        """Remove what killed processes left half written in a folder, the first time that it is asked for."""
         if folder in self._swept:
             return
         self._swept.add(folder)

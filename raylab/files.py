@@ -484,6 +484,10 @@ class Folder:
         """Write a Parquet file; raises as `write_bytes`."""
         self.write_bytes(path, parquet_bytes(table))
 
+    def sweep(self, path: str) -> None:
+        """Remove what killed processes left half written in a folder; done by itself where something is written."""
+        self._files.sweep(self.full(path))
+
     def move(self, path: str, to: str) -> None:
         """Give a file another path below the folder, in place of what was there.
 

@@ -143,6 +143,9 @@ class Bucket:
         paths = {*found["common_prefixes"], *(one["path"] for one in found["objects"])}
         return [one.rpartition("/")[2] for one in paths - {path}]  # the folder itself: see walk
 
+    def sweep(self, path: str) -> None:
+        """Nothing: an object is there whole or not at all."""
+
     def walk(self, path: str) -> tuple[list[str], list[OSError]]:
         """Objects at any depth, relative to the folder."""
         found = self._below(path)

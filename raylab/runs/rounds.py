@@ -302,6 +302,8 @@ class RunStore:
         same_or_new(self.store, self.round(0).path(IDENTITY), round0_facts(facts), defaults)
         same_or_new(self.store, f"{self.folder}/run.json", facts, defaults)
         for round_store, step in self.steps():
+            # A process that was killed as it committed may have left a second name of the manifest.
+            self.store.sweep(round_store.prefix)
             if self._is_settled(round_store, step):
                 round_store.record(step)
         self.check_order()
