@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
-from raylab.config import BudgetConfig, ComputeConfig, StudyConfig
+from raylab.config import BudgetConfig, ComputeConfig, ExpectConfig, StudyConfig
 from raylab.errors import ResourceError
 from raylab.files import Folder
 from raylab.runs import RunStore
@@ -141,9 +142,7 @@ def test_what_a_killed_node_was_at_is_done_on_another(tmp_path: Path, workers: i
         head, first, _ = cluster.list_all_nodes()
         process = start(cluster, config)
         try:
-            while "round 1  train" not in (text := out.read_text() if out.exists() else ""):
-                assert process.poll() is None, text
-                time.sleep(0.1)
+            wait_for(lambda: "round 1  train" in out.read_text(), process, out)
             trials = {one["Address"]["NodeID"] for one in alive(cluster, "ImplicitFunc")}
             assert trials <= {head.node_id} if workers else head.node_id not in trials
             cluster.remove_node(first, allow_graceful=False)
@@ -152,6 +151,58 @@ def test_what_a_killed_node_was_at_is_done_on_another(tmp_path: Path, workers: i
             process.kill()
         free_again(cluster)
     assert results(config) == results(undisturbed)
+
+
+def test_a_training_whose_node_is_to_go_keeps_a_checkpoint_and_goes_on_on_another(tmp_path: Path) -> None:
+    iterations = 150
+    training = tiny_run().training.model_copy(update={"iterations": iterations, "checkpoint_every": iterations})
+    run = tiny_run(str(tmp_path / "drained"), training=training, budget=BudgetConfig(initial=12, rounds=()))
+    config = StudyConfig(name="drained", run=run, strategies=("random",))
+    out = said(tmp_path / "drained")
+    with raylets(0, 1, 1) as cluster:
+        process = start(cluster, config)
+        try:
+            wait_for(lambda: re.search(rf" [1-9]0/{iterations} ", out.read_text()) is not None, process, out)
+            (worker,) = alive(cluster, "RayTrainWorker")
+            drain(cluster, worker["Address"]["NodeID"])
+            folder = Path(run.storage) / "round0"
+            wait_for(lambda: any(folder.glob("*/training-0/*/checkpoint_*")), process, out)
+            (node,) = (node for node in cluster.list_all_nodes() if node.node_id == worker["Address"]["NodeID"])
+            cluster.remove_node(node, allow_graceful=False)
+            assert process.wait() == 0, out.read_text()
+        finally:
+            process.kill()
+        free_again(cluster)
+    assert f" {iterations}/{iterations} " in out.read_text()
+
+
+def drain(cluster: Cluster, node: str) -> None:
+    """Announce that a node will be taken away."""
+    address, reason = f"--address={cluster.address}", "--reason=DRAIN_NODE_REASON_PREEMPTION"
+    options = [address, f"--node-id={node}", reason, "--reason-message=test", "--deadline-remaining-seconds=600"]
+    subprocess.run([Path(sys.executable).with_name("ray"), "drain-node", *options], check=True)
+
+
+def test_nodes_that_are_expected_are_waited_for(tmp_path: Path) -> None:
+    compute = ComputeConfig(workers=0, expect=ExpectConfig(cpus=1))
+    run = tiny_run(str(tmp_path / "later"), budget=BudgetConfig(initial=12, rounds=()), compute=compute)
+    out = said(tmp_path / "later")
+    with raylets(0) as cluster:
+        process = start(cluster, StudyConfig(name="later", run=run, strategies=("random",)))
+        try:
+            wait_for(lambda: "waiting for 1 CPU; Ray has 0 CPUs" in out.read_text(), process, out)
+            cluster.add_node(num_cpus=1)
+            assert process.wait() == 0, out.read_text()
+        finally:
+            process.kill()
+        free_again(cluster)
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes], out: Path) -> None:
+    """Wait until something is so, while a driver runs."""
+    while not happened():
+        assert process.poll() is None, out.read_text()
+        time.sleep(0.1)
 
 
 def alive(cluster: Cluster, name: str) -> list[dict[str, Any]]:
