@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
+from ray.util import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raylab.backends.devices import ON_DEMAND, Devices
@@ -36,6 +37,7 @@ class RayBackend:
         self.store = store
         self.devices = devices
         self.selector: Any = None
+        self.room: Any = None
 
     def train(self, job: TrainingJob, round_store: RoundStore, progress: Progress, member: int = 0) -> dict[str, Any]:
         """See `raylab.loop.Backend.train`."""
@@ -60,16 +62,22 @@ class RayBackend:
         return result
 
     def close(self) -> None:
-        """End the selector, which holds a CPU or a GPU; it takes its state from the ledger when it is asked again."""
+        """End the selector, which holds CPUs or GPUs; it takes its state from the ledger when it is asked again."""
         if self.selector is not None:
             ray.kill(self.selector)
             self.selector = None
+        if self.room is not None:
+            remove_placement_group(self.room)
+            self.room = None
 
     def _start_selector(self, regions: Regions) -> Any:
         use_gpu = self.devices.selection
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         # With several shards it works while they wait, and they while it waits.
-        alone = self.run.config.compute.selectors == 1
+        alone = (shards := self.run.config.compute.selectors) == 1
+        if not alone:
+            # All at once or none: runs that each had some of their shards would wait for each other for ever.
+            self.room = placement_group([{"GPU" if use_gpu else "CPU": 1}] * shards, strategy="SPREAD")
         actor = ray.remote(SelectorActor).options(
             num_cpus=1 if alone and not use_gpu else 0,
             num_gpus=1 if alone and use_gpu else 0,
@@ -81,4 +89,4 @@ class RayBackend:
             # Outside the trial's placement group, which reserves nothing for it.
             scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
         )
-        return actor.remote(self.run, self.store, regions, use_gpu)
+        return actor.remote(self.run, self.store, regions, use_gpu, self.room)

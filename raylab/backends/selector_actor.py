@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import ray
 
@@ -25,15 +26,16 @@ class SelectorActor(RunSelector):
         store: of its ledger.
         regions: the pool's geometry.
         use_gpu: whether it was given a GPU; where there are several shards, whether each is.
+        room: a placement group with a bundle for each shard, where there are several.
     """
 
-    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions, use_gpu: bool) -> None:
+    def __init__(self, run: ResolvedRun, store: Folder, regions: Regions, use_gpu: bool, room: Any = None) -> None:
         load(run.config.plugins)
         if ray.get_runtime_context().was_current_actor_reconstructed:
             _log.warning("%s: the selector died and lost its state; it is rebuilt from the ledger", run.label)
         count = run.config.compute.selectors
         shards = (
-            RayShards(regions, run.acquisition, count, use_gpu)
+            RayShards(regions, run.acquisition, count, use_gpu, room)
             if count > 1
             else LocalShards(regions, run.acquisition, 1, array_namespace(use_gpu))
         )

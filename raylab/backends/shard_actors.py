@@ -9,6 +9,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raylab.acquisition import Acquisition
 from raylab.errors import carried, known_cause
@@ -50,9 +51,10 @@ class RayShards:
         acquisition: the strategy.
         count: of shards; fewer where there are fewer images.
         use_gpu: whether each gets a GPU, or a CPU.
+        room: a placement group with a bundle for each.
     """
 
-    def __init__(self, regions: Regions, acquisition: Acquisition, count: int, use_gpu: bool) -> None:
+    def __init__(self, regions: Regions, acquisition: Acquisition, count: int, use_gpu: bool, room: Any) -> None:
         self.images = cut(regions, count)
         actor: Any = ray.remote(ShardActor).options(
             num_cpus=0 if use_gpu else 1,
@@ -60,7 +62,7 @@ class RayShards:
             # A new process knows nothing and says so; the selection is begun again.
             max_restarts=-1,
             max_task_retries=3,
-            scheduling_strategy="SPREAD",
+            scheduling_strategy=PlacementGroupSchedulingStrategy(room),
         )
         whole = ray.put(regions)
         self.actors: list[Any] = [actor.remote(whole, acquisition, images, use_gpu) for images in self.images]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray.util import placement_group, remove_placement_group
 
 from raylab.backends.selector_actor import SelectorActor
 from raylab.backends.shard_actors import RayShards
@@ -78,7 +79,8 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(
 
     commit(0, labelled)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 3}
-    actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions, False)
+    room = placement_group([{"CPU": 1}] * selectors)
+    actor = ray_session.remote(Selector).options(**options).remote(run, run_store.store, regions, False, room)
     for t in (1, 2):
         score(t - 1)
         ray_session.get(actor.kill_shard.remote())
@@ -98,3 +100,4 @@ def test_a_killed_selector_is_rebuilt_from_the_ledger(
         labelled = np.concatenate([labelled, picks.region_id])
         os.kill(ray_session.get(actor.process.remote()), signal.SIGKILL)
     ray_session.kill(actor)
+    remove_placement_group(room)

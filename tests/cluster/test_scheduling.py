@@ -88,6 +88,7 @@ def compute(dice: random.Random, nodes: list[Node]) -> ComputeConfig:
             scorers=dice.choice([1, 2, 3]),
             cpus_per_scorer=dice.choice([0.5, 1]),
             readers=dice.choice([1, 2]),
+            selectors=dice.choice([1, 2]),
         )
         with suppress(ResourceError):
             check_resources(one, nodes)
