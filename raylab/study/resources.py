@@ -12,6 +12,7 @@ from raylab.errors import ResourceError
 
 Node = Mapping[str, float]
 """What a node has, as Ray tells it: `CPU`, `GPU` and others."""
+_TO_COME = "; nodes that are still to come are waited for with compute.expect"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def check_resources(compute: ComputeConfig, nodes: Sequence[Node]) -> None:
     """
     gpus = together(nodes, "GPU")
     if compute.device == "cuda" and not gpus:
-        raise ResourceError("compute.device: cuda, but Ray has no GPU; set it to auto or cpu")
+        raise ResourceError(f"compute.device: cuda, but Ray has no GPU; set it to auto or cpu{_TO_COME}")
     for stage in stages(compute, devices_for(compute, gpus)):
         if (held := stage.held(nodes)) < stage.number:
             more = f", a GPU with each ({stage.number} GPUs)" if stage.gpus else ""
@@ -81,6 +82,7 @@ def check_resources(compute: ComputeConfig, nodes: Sequence[Node]) -> None:
                 f"{stage.field}: {stage.number} x {stage.cpus:g} = {stage.number * stage.cpus:g} CPUs{more} are needed "
                 f"at once, but Ray's nodes ({shapes(nodes)}) hold {held} of {stage.number}; {way_out}"
                 + (", or set compute.device to cpu" if stage.gpus else "")
+                + _TO_COME
             )
 
 

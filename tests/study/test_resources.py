@@ -47,7 +47,7 @@ def nodes(*shapes: tuple[float, float]) -> list[Node]:
 def test_what_does_not_fit_says_the_sum(compute: Any, shapes: Any, message: str) -> None:
     with pytest.raises(ResourceError) as caught:
         check_resources(ComputeConfig(**compute), nodes(*shapes))
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{message}; nodes that are still to come are waited for with compute.expect"
 
 
 @pytest.mark.parametrize(
