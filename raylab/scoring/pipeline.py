@@ -112,7 +112,8 @@ def score(
     batches = list(pool_batches(job, open_dataset(job.data)))
     parts = list(in_parts(batches, job.regions))
     try:
-        blocks = _blocks(job, scored_dataset(job, batches, store, models, use_gpu), progress)
+        # To the end: until then scorers hold what the tasks below wait for.
+        blocks = iter(list(_blocks(job, scored_dataset(job, batches, store, models, use_gpu), progress)))
         of_parts = [[next(blocks) for _ in part] for part in parts]
         # Outside the trial's placement group, which reserves nothing for them.
         anywhere = {"scheduling_strategy": PlacementGroupSchedulingStrategy(placement_group=None)}  # type: ignore[arg-type]

@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
 
 def test_table_of_two_scorers_equals_that_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_run(str(tmp_path), compute=ComputeConfig(scorers=2))
+    # Together they hold all CPUs of the session, which what follows on them needs too.
+    config = tiny_run(str(tmp_path), compute=ComputeConfig(scorers=2, cpus_per_scorer=2))
     dataset = open_dataset(config.data)
     regions = RegionGrid(dataset.image_sizes("train"), config.regions.size)
     model = build_model(config.model, len(dataset.classes), seed=3).eval()
