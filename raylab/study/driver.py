@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from raylab.loop import Backend
 from raylab.plugins import load
 from raylab.runs import ResolvedRun
 from raylab.study.base import Watcher
-from raylab.study.collector import CollectedProgress, fetched, progress_collector
+from raylab.study.collector import fetched, progress_collector
 from raylab.study.grid import Grid
 from raylab.study.interrupts import Interrupts, StoppedTask
 from raylab.study.metrics import StudyMetrics
@@ -33,6 +34,7 @@ from raylab.study.nodes import live_nodes, on_demand, wait_for_nodes
 from raylab.study.ray_session import ray_session
 from raylab.study.resources import check_resources, devices_line, fitting_runs, together
 from raylab.study.task import Tasks
+from raylab.study.trial_progress import TrialProgress
 from raylab.training.step import device_given
 
 _TRIAL_MEMORY = 500 * 2**20
@@ -41,6 +43,10 @@ taking a CPU from the workers it waits for; an empty request is refused by Tune.
 
 FAILED = "failed"
 """What a trial returns the reason of its failure under."""
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.,=+-]+", "-", text)[:100]
 
 
 def run_tasks(watcher: Watcher) -> None:
@@ -81,7 +87,7 @@ class _Driver:
     def run_phase(self, tasks: Sequence[str]) -> None:
         deaths = Counter[str]()
         while tasks and not self.watcher.interrupts.requested:
-            following = _Following(self.watcher, self.trial.collector, self.most_runs)
+            following = _Following(self.watcher, tasks, self.trial.collector, self.most_runs)
             try:
                 self._tune(tasks, following)
                 return
@@ -112,13 +118,20 @@ class _Driver:
         return max(1, min(fitting_runs(compute, nodes) for compute in computes) + self.shared)
 
     def _tune(self, tasks: Sequence[str], following: _Following) -> None:
+        names = {task: f"{point['data']} {self.watcher.grid.name_of(task)}" for task, point in following.points.items()}
         with tempfile.TemporaryDirectory(dir=guardian().folder) as scratch:
             # Trials keep nothing with Tune: a run goes on from what it committed to the store.
             tuner = tune.Tuner(
                 tune.with_resources(self.trial, self.trial.request),
-                param_space={"task": tune.grid_search(list(tasks))},
-                # A process that drove a run drives the next: starting one and importing torch takes seconds.
-                tune_config=tune.TuneConfig(search_alg=following.search, reuse_actors=True),
+                param_space=following.space,
+                tune_config=tune.TuneConfig(
+                    search_alg=following.search,
+                    num_samples=len(tasks),
+                    trial_name_creator=lambda trial: names[trial.config["task"]],
+                    trial_dirname_creator=lambda trial: f"{_file_name(names[trial.config['task']])}-{trial.trial_id}",
+                    # A process that drove a run drives the next: starting one and importing torch takes seconds.
+                    reuse_actors=True,
+                ),
                 run_config=tune.RunConfig(
                     name="tune",
                     storage_path=scratch,
@@ -146,20 +159,29 @@ class _Following(TrialProgressCallback):  # type: ignore[misc]
 
     Args:
         watcher: is told.
+        tasks: of the phase.
         collector: actor handle of the `ProgressCollector`.
         most_runs: says how many may be in progress at this moment.
 
     Attributes:
-        search: gives Tune the next trial, as long as there may be one more.
+        points: what is varied, by task.
+        space: of those points.
+        search: gives Tune the next of them, as long as there may be one more trial.
         last_started: task of the trial that was started last.
     """
 
-    def __init__(self, watcher: Watcher, collector: Any, most_runs: Callable[[], int]) -> None:
+    def __init__(self, watcher: Watcher, tasks: Sequence[str], collector: Any, most_runs: Callable[[], int]) -> None:
         super().__init__()
         self.watcher = watcher
         self.collector = collector
         self.most_runs = most_runs
-        self.search = BasicVariantGenerator(max_concurrent=most_runs())
+        self.points = {task: watcher.grid.settings_of(task) for task in tasks}
+        # Tune picks at random from a space whose points it is not given; all are.
+        self.space = {
+            name: tune.choice(list(dict.fromkeys(point[name] for point in self.points.values())))
+            for name in watcher.grid.settings_of(tasks[0])
+        }
+        self.search = BasicVariantGenerator(list(self.points.values()), max_concurrent=most_runs())
         self.last_started = ""
         self._fetched = 0.0
 
@@ -225,7 +247,7 @@ class Trial:
         self.devices = devices
         self.__name__ = "raylab"
 
-    def request(self, trial: dict[str, str]) -> tune.PlacementGroupFactory:
+    def request(self, trial: dict[str, Any]) -> tune.PlacementGroupFactory:
         """What the process of a trial asks Ray for: what its run uses, if it computes it itself."""
         compute = self.grid.run_of(trial["task"]).config.compute
         if compute.workers:
@@ -235,30 +257,32 @@ class Trial:
         gpus = {"GPU": 1} if self.devices[compute].network else {}
         return tune.PlacementGroupFactory([{"CPU": compute.cpus_per_worker, **gpus}])
 
-    def __call__(self, trial: dict[str, str]) -> dict[str, str]:
-        """Do the task that a trial names, unless it is done.
+    def __call__(self, trial: dict[str, Any]) -> dict[str, Any]:
+        """Do the task that a trial names, unless it is done; every round of a run is a result of Tune's.
 
         Returns:
-            Under `FAILED` why it failed for a reason that trying again would not help; nothing there when it is done.
+            The last round's result, and under `FAILED` why it failed for a reason that trying again would not help;
+            nothing there when it is done.
 
         Raises:
             Exception: what trying again may help against.
         """
         task = trial["task"]
-        progress = CollectedProgress(self.collector, task)
+        progress = TrialProgress(self.collector, task, self.grid.runs.get(task), self.store)
         try:
             load(self.grid.plugins)
             progress.check()
+            progress.report()
             Tasks(self.grid, self.store, self._backend).do(task, progress)
         except StoppedTask:
-            return {FAILED: ""}
+            return {**progress.result, FAILED: ""}
         except Exception as error:
             if (known := known_cause(error)) is None:
                 raise
             progress.end("failed", str(known))
-            return {FAILED: str(known)}
+            return {**progress.result, FAILED: str(known)}
         progress.end("done")
-        return {FAILED: ""}
+        return {**progress.result, FAILED: ""}
 
     def _backend(self, run: ResolvedRun) -> Backend:
         devices = self.devices[run.config.compute]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from raylab.files import Folder
 from raylab.runs import ResolvedRun, ResolvedStudy, RoundStore, RunStore
@@ -62,13 +63,28 @@ class Grid:
 
     def name_of(self, task: str) -> str:
         """A task as a person would call it."""
+        if task in self.supervised or task in self.pretrainings:
+            return self._who(task)
+        config = self.run_of(task).config
+        return f"{self._who(task)} N{config.regions.size} seed {config.seed}"
+
+    def _who(self, task: str) -> str:
         if task in self.supervised:
             return "fully supervised"
         if task in self.pretrainings:
             return "pre-training"
-        run = self.run_of(task)
-        who = "shared round 0" if task in self.firsts else run.strategy
-        return f"{who} N{run.config.regions.size} seed {run.config.seed}"
+        return "shared round 0" if task in self.firsts else self.run_of(task).strategy
+
+    def settings_of(self, task: str) -> dict[str, Any]:
+        """A task as a point of Tune's search space: `task`, and of its run what `ResolvedRun.settings` says.
+
+        What several runs share has no strategy: in its place stands what it is.
+        """
+        settings = self.run_of(task).settings
+        if task not in self.runs:
+            kept = {name: settings[name] for name in ("data", "region_size", "seed")}
+            settings = {**dict.fromkeys(settings), **kept, "strategy": self._who(task)}
+        return {"task": task, **settings}
 
     def done(self, store: Folder, task: str) -> bool:
         """Whether the store holds all that a task makes.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray import tune
 
 from raylab.config import BudgetConfig, ComputeConfig, ModelConfig, RegionConfig, StudyConfig
 from raylab.files import Folder
@@ -34,13 +35,34 @@ def study_on(backend: Any, storage: Path) -> StudyConfig:
     return StudyConfig(name="both", run=run, strategies=("bald+spatial", "entropy+feature"))
 
 
-def test_a_study_on_ray_equals_the_same_in_one_process(tmp_path: Path) -> None:
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Ray Tune gives of each phase."""
+    found: list[Any] = []
+    fit = tune.Tuner.fit
+
+    def kept(tuner: Any) -> Any:
+        found.append(fit(tuner))
+        return found[-1]
+
+    monkeypatch.setattr(tune.Tuner, "fit", kept)
+    return found
+
+
+def test_a_study_on_ray_equals_the_same_in_one_process(tmp_path: Path, tuned: list[Any]) -> None:
     ray, local = (study_on(backend, tmp_path / backend) for backend in ("ray", "local"))
     for config in (ray, local):
         run_study(config, say=lambda _: None)
+    shared, runs = (grid.get_dataframe() for grid in tuned)
+    assert shared["config/strategy"].tolist() == ["shared round 0"]
+    found = runs.set_index("config/strategy")
+    assert found.loc["bald+spatial", ["config/tau", "config/seed", "round_index"]].tolist() == [16, 0, 2]
+    assert found["training_iteration"].tolist() == [4, 4], "a result a round, and the end"
     for one, other in zip(resolved_runs(ray), resolved_runs(local), strict=True):
         here, there = run_store(one), run_store(other)
         assert here.ledger(3).equals(there.ledger(3))
+        results = runs.set_index("config/task").loc[one.identity]
+        assert (results["labelled_regions"], results["miou"]) == (30, miou_of(here))
         for t in range(3):
             found, expected = (store.round(t).record("train") for store in (here, there))
             assert found is not None
@@ -52,6 +74,12 @@ def test_a_study_on_ray_equals_the_same_in_one_process(tmp_path: Path) -> None:
             first, second = (here.store.read_bytes(here.round(t).path(name)) for name in models)
             assert first != second
             assert (first, second) == tuple(there.store.read_bytes(there.round(t).path(name)) for name in models)
+
+
+def miou_of(rounds: RunStore) -> float:
+    record = rounds.round(2).record("train")
+    assert record is not None
+    return float(record["miou"])
 
 
 def run_store(run: ResolvedRun) -> RunStore:

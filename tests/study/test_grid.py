@@ -35,6 +35,20 @@ def test_what_a_failure_makes_impossible_is_not_begun() -> None:
     assert grid.hanging_on(last[0]) == {last[0]}
 
 
+def test_a_task_is_a_point_of_what_is_varied() -> None:
+    grid = grid_of("random", "entropy+spatial-linear", "entropy+spatial,tau=32", iterations=5, supervised=True)
+    (start, *firsts), runs = (*grid.pretrainings, *grid.firsts), list(grid.runs)
+    points = [grid.settings_of(task) for task in (start, *firsts, *runs, *grid.supervised)]
+    assert len({tuple(point) for point in points}) == 1, "all have the same names"
+    assert [point["strategy"] for point in points[:3]] == ["pre-training", "shared round 0", "shared round 0"]
+    assert points[-1]["strategy"] == "fully supervised"
+    varied = {point["strategy"]: [point[name] for name in ("tau", "a", "b", "c", "p")] for point in points}
+    assert varied["random"] == varied["shared round 0"] == [None] * 5
+    assert varied["entropy+spatial-linear"] == [None, None, None, None, float("inf")]
+    assert varied["entropy+spatial,tau=32"] == [32, 1, 2, 2, float("inf")]
+    assert [point["seed"] for point in points[1:3]] == [0, 1]
+
+
 def test_one_computation_under_two_labels_is_one_task() -> None:
     studies = [
         StudyConfig(run=tiny_run(), strategies=(text,)) for text in ("entropy+spatial", "entropy+spatial,tau=16")
