@@ -62,6 +62,7 @@ RAY = (
     "study.nodes",
     "study.preflight",
     "study.ray_session",
+    "study.trial_progress",
     "submit",
 )
 """Modules that import Ray."""
