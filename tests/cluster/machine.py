@@ -39,6 +39,7 @@ class Machine:
         ours = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "SLURM_", "MLFLOW_"))}
         self.env = ours | {
             "HOME": str(folder),
+            "TMPDIR": str(folder),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(CHECKOUT),
             "RAY_AUTH_MODE": "token",

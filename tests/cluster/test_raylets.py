@@ -81,13 +81,13 @@ def files_of(scenes: SyntheticConfig, root: Path) -> None:
 @contextmanager
 def served(here: Machine, folder: Path, *command: str, ready: str) -> Iterator[None]:
     """A server there, once its log says that it is ready."""
-    log = folder / f"{command[2]}.log"
+    log = folder / f"{command[1]}.log"
     process = here.start("python", *command, log=log)
     while ready not in (log.read_text() if log.exists() else ""):
         assert process.poll() is None, log.read_text()
         time.sleep(0.2)
     yield
-    here.run("kill", "-TERM", *[line.split()[0] for line in here.processes() if command[2] in line])
+    here.run("kill", "-TERM", *[line.split()[0] for line in here.processes() if command[1] in line])
     process.wait()
 
 
