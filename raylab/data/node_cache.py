@@ -8,9 +8,11 @@ folder cannot be written to, shards are read from the object store, each image b
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -90,6 +92,8 @@ def _is_whole(copy: Path, size: int) -> bool:
 
 def _fetch(folder: Folder, path: str, copy: Path, size: int, limit: int) -> None:
     _make_room(copy.parent, limit - size)
+    if shutil.disk_usage(copy.parent).free < size:  # else each image that is read would fill the disk in vain
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     partial = copy.with_name(f".{_FETCHED}-{copy.name}")
     try:
         digest = hashlib.sha256()

@@ -259,6 +259,7 @@ class PackedFolder:
                 if place is self.folder:
                     raise
                 forget(entry["sha256"])  # what lies on this machine is only a copy
+                self._footers.pop(shard, None)
                 return self._content(cell, self.folder, entry["path"])
         except StoreError as error:
             raise DataError(self._damaged(shard, _why(error))) from None

@@ -171,6 +171,17 @@ def test_without_room_the_store_is_read(bucket: Folder, cache: Path) -> None:
         assert kept(bucket, *one) == (bucket, "a")
 
 
+def test_what_the_disk_has_no_room_for_is_not_fetched(
+    bucket: Folder, cache: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server
+) -> None:
+    monkeypatch.setenv("RAYLAB_CACHE_GB", "1e9")
+    name, sha256, _ = put(bucket, "a")
+    before = len(s3.requests())
+    with pytest.warns(UserWarning, match=r"cannot keep shards of packed data \(No space left on device\)"):
+        assert kept(bucket, name, sha256, 10**17) == (bucket, "a")
+    assert len(s3.requests()) == before
+
+
 def test_a_wrong_digest_or_setting_is_told(bucket: Folder, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, _, size = put(bucket, "a")
     with pytest.raises(DamagedError, match=r"/a\?.* is damaged \(its bytes are not those"):
