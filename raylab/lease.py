@@ -151,13 +151,16 @@ def _wait(store: Folder, folder: str, takeover: float, progress: Progress | None
             seen, silent = now, 0.0
         promised = now.get("takeover")
         # The owner shows life as often as its own setting asks.
-        dead = silent > (promised if isinstance(promised, int | float) else takeover) or is_dead(now.get("owner"))
+        dead = (
+            silent > (promised if isinstance(promised, int | float) else takeover)
+            or is_alive(now.get("owner")) is False
+        )
         if not number or now.get("ended") is True or dead:
             lease = Lease(store, folder, number + 1, takeover)
             if lease.take():
                 return lease
         elif progress:
-            progress("wait", 0, 1, f"for {_name_of(now.get('owner'))}, which does the same")
+            progress("wait", 0, 1, f"for {process_name(now.get('owner'))}, which does the same")
         time.sleep(pause)
         silent += pause
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -175,7 +178,8 @@ def _read(store: Folder, path: str) -> dict[str, Any]:
     return {}
 
 
-def _name_of(owner: Any) -> str:
+def process_name(owner: Any) -> str:
+    """A process, as `this_process` gave it there, as it is told to people."""
     found = owner if isinstance(owner, dict) else {}
     return f"process {found.get('process')} on {found.get('host')}"
 
@@ -196,24 +200,24 @@ def this_process() -> dict[str, Any]:
     return {**_machine(), "process": os.getpid(), "started": _started(os.getpid())}
 
 
-def is_dead(owner: Any) -> bool:
-    """Whether a process of this machine is seen to have ended; False where that cannot be seen.
+def is_alive(owner: Any) -> bool | None:
+    """Whether a process of this machine is seen to live; None where that cannot be seen.
 
     Args:
         owner: as `this_process` gave it there.
     """
     here = _machine()
     if not here["boot"] or not isinstance(owner, dict) or not isinstance(owner.get("process"), int):
-        return False
+        return None
     if any(owner.get(name) != value for name, value in here.items()):
-        return False
+        return None
     try:
         os.kill(owner["process"], 0)  # asks only whether it is there
     except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # another user's, of which nothing may be seen
         return False
-    return _started(owner["process"]) != owner.get("started")
+    except (OSError, OverflowError):  # another user's, of which nothing may be seen
+        return None
+    return _started(owner["process"]) == owner.get("started")
 
 
 def _started(process: int) -> int | None:

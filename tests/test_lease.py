@@ -20,7 +20,7 @@ import pytest
 from raylab import lease as lease_module
 from raylab.errors import LeaseLostError, StoreError
 from raylab.files import Folder
-from raylab.lease import LEASES, Lease, is_dead, leased, this_process
+from raylab.lease import LEASES, Lease, is_alive, leased, this_process
 from tests.s3 import S3Server
 
 
@@ -141,7 +141,7 @@ def test_an_owner_that_is_silent_is_followed_and_cannot_commit(
     monkeypatch: pytest.MonkeyPatch,
     record_fault: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr(lease_module, "is_dead", lambda owner: False)  # as from another machine
+    monkeypatch.setattr(lease_module, "is_alive", lambda owner: None)  # as from another machine
 
     def watch() -> None:
         if len({json.dumps(one) for one in alive}) < 3:
@@ -199,13 +199,13 @@ def test_a_lease_that_is_none_is_followed_when_it_does_not_change(tmp_path: Path
         assert held.number == 8
 
 
-def test_who_is_dead() -> None:
+def test_who_is_alive() -> None:
     here = this_process()
-    assert not is_dead(here)
-    assert is_dead({**here, "started": here["started"] - 1})  # its number was given to another process
-    assert is_dead({**here, "process": 2**22 + 1})
+    assert is_alive(here)
+    assert is_alive({**here, "started": here["started"] - 1}) is False  # its number was given to another process
+    assert is_alive({**here, "process": 2**22 + 1}) is False
     for other in ({"boot": "another"}, {"host": "another"}, {"processes": "another"}):
-        assert not is_dead({**here, **other, "process": 2**22 + 1})
+        assert is_alive({**here, **other, "process": 2**22 + 1}) is None
 
 
 def test_a_root_that_vanishes_is_told(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,6 +10,7 @@ from typing import Any
 
 from raylab.errors import RaylabError
 from raylab.files import Folder
+from raylab.lease import is_alive, process_name, this_process
 from raylab.runs import ResolvedStudy, RunStore
 from raylab.runs.studies import study_folder
 from raylab.study.events import ProgressEvent
@@ -21,7 +20,8 @@ EVERY = 10.0
 """Seconds between two notes of a driver."""
 
 SILENCE = 90.0
-"""Seconds after which a driver that writes no note is taken for dead; one step may keep it from writing."""
+"""Seconds after which a driver on another machine that writes no note is taken for dead; one step may keep it from
+writing."""
 
 
 @dataclass
@@ -134,8 +134,7 @@ class DriverNote:
             return
         self._written = pace.clock()
         note = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
+            "owner": this_process(),
             "began": pace.began,
             "at": self._written,
             "ended": ended,
@@ -167,12 +166,15 @@ def lines_of_note(store: Folder, study: str, now: float | None = None) -> list[s
         note = store.read_json(note_path(study))
     except RaylabError:
         return []
+    if not isinstance(note, dict) or "owner" not in note:
+        return []
     now = time.time() if now is None else now
-    who = f"process {note['pid']} on {note['host']}"
+    who, silent = process_name(note["owner"]), now - note["at"]
     if note["ended"]:
-        return [f"ended {duration(now - note['at'])} ago: {note['summary']}"]
-    if not is_alive(note, now):
-        return [f"dead: {who} was last heard of {duration(now - note['at'])} ago: {note['summary']}"]
+        return [f"ended {duration(silent)} ago: {note['summary']}"]
+    alive = is_alive(note["owner"])  # of a process on another machine the note's age tells
+    if silent >= SILENCE if alive is None else not alive:
+        return [f"dead: {who} was last heard of {duration(silent)} ago: {note['summary']}"]
     doing = [f"  {one['task']}: {one['what']}  for {duration(now - one['since'])}" for one in note["now"]]
     return [f"runs for {duration(now - note['began'])} in {who}: {note['summary']}", *doing]
 
@@ -181,21 +183,6 @@ def what(event: ProgressEvent) -> str:
     """An event in words: round, stage, how much of it."""
     counts = f" {event.done:,}/{event.total:,}" if event.total > 1 else ""
     return f"round {event.round_index}  {event.stage}{counts}  {event.note}".rstrip()
-
-
-def is_alive(note: dict[str, Any], now: float) -> bool:
-    """Whether the driver that wrote a note still runs: by its process on this machine, else by the note's age."""
-    if note["ended"]:
-        return False
-    if note["host"] != socket.gethostname():
-        return bool(now - note["at"] < SILENCE)
-    try:
-        os.kill(note["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def summary(done: int, total: int, share: float, seconds_left: float | None) -> str:

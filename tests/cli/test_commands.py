@@ -354,7 +354,14 @@ def test_status_of_a_study_that_was_begun(capsys, tmp_path):
     ]
     store.write_json(
         "studies/s/driver.json",
-        {"host": "far", "pid": 7, "began": 0, "at": 60, "ended": False, "summary": "1 of 5 trainings, 20 %", "now": []},
+        {
+            "owner": {"host": "far", "process": 7},
+            "began": 0,
+            "at": 60,
+            "ended": False,
+            "summary": "1 of 5 trainings, 20 %",
+            "now": [],
+        },
     )
     assert out_of(capsys, "status", "s", "--storage", str(tmp_path)).startswith("dead: process 7 on far was last heard")
     (line,) = out_of(capsys, "status", "--storage", str(tmp_path)).splitlines()

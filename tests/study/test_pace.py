@@ -90,8 +90,8 @@ def test_a_note_is_written_now_and_then_and_at_the_end(study: ResolvedStudy, sto
     assert lines_of_note(store, "s", clock.now + 200) == [f"ended 3 min ago: {pace.summary}"]
 
 
-@pytest.mark.parametrize("host", ["here", "elsewhere"])
-def test_a_driver_that_is_gone_is_told_as_dead(study: ResolvedStudy, store: Folder, host: str) -> None:
+@pytest.mark.parametrize("where", ["here", "here, its number another's now", "elsewhere"])
+def test_a_driver_that_is_gone_is_told_as_dead(study: ResolvedStudy, store: Folder, where: str) -> None:
     begin_study(store, study)
     grid = Grid([study])
     pace = Pace(grid, store, Clock())
@@ -99,8 +99,9 @@ def test_a_driver_that_is_gone_is_told_as_dead(study: ResolvedStudy, store: Fold
     note: dict[str, Any] = store.read_json(note_path("s"))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    store.write_json(note_path("s"), note | ({"pid": gone.pid} if host == "here" else {"host": "elsewhere"}))
-    assert lines_of_note(store, "s", 1_001.0)[0].startswith("dead: " if host == "here" else "runs for 1 s in ")
+    other = {"here": {"process": gone.pid}, "elsewhere": {"host": "elsewhere"}}.get(where, {"started": 1})
+    store.write_json(note_path("s"), note | {"owner": note["owner"] | other})
+    assert lines_of_note(store, "s", 1_001.0)[0].startswith("runs for 1 s in " if where == "elsewhere" else "dead: ")
     assert lines_of_note(store, "s", 1_001.0 + SILENCE)[0].startswith("dead: process ")
 
 
