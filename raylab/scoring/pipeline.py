@@ -151,6 +151,7 @@ def scored_dataset(
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.raise_original_map_exception = True  # else its class is lost on the way
+    context.target_max_block_size = None  # else Ray cuts a batch of many regions, from 192 MiB of rows on
     rows = ray.data.from_items([{"indices": batch} for batch in batches], override_num_blocks=len(batches))
     # Readers that asked for a CPU would wait for one that scorers hold, who wait for what they read.
     readers = ray.data.TaskPoolStrategy(size=job.compute.readers)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ray.data import DataContext
 from safetensors.torch import save
 
 from raylab.config import ComputeConfig
@@ -33,6 +34,7 @@ def test_table_of_two_scorers_equals_that_of_one_process(tmp_path: Path, monkeyp
     job = scoring_job(config, regions, len(dataset.classes), ("entropy", "margin"), features=True)
 
     monkeypatch.setattr(parts, "PART", 100)
+    monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 1000)  # as if a batch had many regions
     weights = [("model.safetensors", None)]
 
     written, cost = score(job, store, weights, "ray", False, Silent())
