@@ -33,8 +33,9 @@ RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(seconds=1
 HEAD_BYTES = 64 * 1024
 """What is fetched of a file of which only some will be read."""
 _PART = 1 << 20
-_AWAY = re.compile(r"HTTP error|status code: (5\d\d|429)")
-"""In messages of obstore, which has no class for it: there was no answer, or one that says to come later."""
+_AWAY = re.compile(r"HTTP error|status code: (5(?!01)\d\d|429)")
+"""In messages of obstore, which has no class for it: there was no answer, or one that says to come later. 501 says that
+the store does not know the request."""
 _KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or install boto3 for AWS profiles)",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ from raylab.errors import carried, known_cause
 from raylab.files import Folder
 from raylab.plugins import load
 from raylab.progress import Progress, peak_memory
-from raylab.scoring.parts import PartWriter, Written, check_finite, in_parts, moments
+from raylab.regions.table import columns_of
+from raylab.scoring.parts import PartWriter, Written, bounds, check_finite, in_parts, moments
 from raylab.scoring.predict import ScoringJob, StoredModel, load_predictor, pool_batches
 from raylab.scoring.reduce import Moments, Projection
 from raylab.training.step import device_given, prepare_process
@@ -66,11 +68,12 @@ def _part_of(blocks: Sequence[pa.Table]) -> pa.Table:
 
 
 @ray.remote
-def _look_at(reduces: bool, folder: str, *blocks: pa.Table) -> _Scored:
-    """The first look at a part, where its blocks are."""
+def _look_at(reduces: bool, folder: str, within: tuple[int, int], *blocks: pa.Table) -> _Scored:
+    """The first look at a part, where its blocks are; its regions must be those within two bounds."""
     with carried():
         seconds, peak = (np.concatenate([block[name].to_numpy() for block in blocks]) for name in _COST)
         table = _part_of(blocks)
+        columns_of(table, within[1], within[0])
         check_finite(table, folder)
         return _Scored(float(seconds.sum()), int(peak.max()), moments(table) if reduces else None)
 
@@ -114,10 +117,13 @@ def score(
     try:
         # To the end: until then scorers hold what the tasks below wait for.
         blocks = iter(list(_blocks(job, scored_dataset(job, batches, store, models, use_gpu), progress)))
-        of_parts = [[next(blocks) for _ in part] for part in parts]
+        of_parts = [list(itertools.islice(blocks, len(part))) for part in parts]
         # Outside the trial's placement group, which reserves nothing for them.
         anywhere = {"scheduling_strategy": PlacementGroupSchedulingStrategy(placement_group=None)}  # type: ignore[arg-type]
-        looks = [_look_at.options(**anywhere).remote(job.reduces, folder, *refs) for refs in of_parts]
+        looks = [
+            _look_at.options(**anywhere).remote(job.reduces, folder, bounds(part, job.regions), *refs)
+            for part, refs in zip(parts, of_parts, strict=True)
+        ]
         scored: list[_Scored] = ray.get(looks)
         sums = [one.moments for one in scored if one.moments is not None]
         projection = Projection.of(sums, job.pca) if job.reduces else None

@@ -19,8 +19,9 @@ _PROGRAMS = (  # what runs there, but for the first process and this program its
     "import os, pathlib\n"
     "for p in pathlib.Path('/proc').glob('[0-9]*'):\n"
     "    if p.name not in ('1', str(os.getpid())):\n"
-    "        try: print(p.name, (p / 'cmdline').read_text().replace('\\0', ' '))\n"
-    "        except OSError: pass\n"
+    "        try: line = (p / 'cmdline').read_text().replace('\\0', ' ')\n"
+    "        except OSError: continue\n"
+    "        if line: print(p.name, line)\n"  # those that ended have none
 )
 
 
