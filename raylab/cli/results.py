@@ -75,6 +75,7 @@ def report(options: StudyOptions) -> None:
 def status(options: StatusOptions) -> None:
     """Which studies there are; of one: whether it runs, what it does now, and how far its runs are."""
     from raylab.data.classes import over_classes
+    from raylab.errors import DamagedError
     from raylab.files import Folder
     from raylab.runs import RunStore, stored_study
     from raylab.runs.studies import studies_in
@@ -83,9 +84,13 @@ def status(options: StatusOptions) -> None:
     store = Folder(options.storage, create=False)
     if options.name is None:
         for name in studies_in(store):
-            runs = stored_study(store, name).runs
-            finished = sum(RunStore(store, run).finished() for run in runs)
-            first = next(iter(lines_of_note(store, name)), "")
+            try:
+                runs = stored_study(store, name).runs
+                finished = sum(RunStore(store, run).finished() for run in runs)
+                first = next(iter(lines_of_note(store, name)), "")
+            except DamagedError as error:
+                print(f"{name:<40} {error}")
+                continue
             print(f"{name:<40} {finished}/{len(runs)} runs  {first}".rstrip())
         return
     for line in lines_of_note(store, options.name):

@@ -55,7 +55,8 @@ def kept(folder: Folder, path: str, sha256: str, size: int) -> tuple[Folder, str
             with _only_one(place, sha256):
                 if not _is_whole(copy, size):  # nobody else fetched it meanwhile
                     _fetch(folder, path, copy, size, limit)
-        os.utime(copy)
+        with suppress(FileNotFoundError):  # another process has removed it already
+            os.utime(copy)
     except OSError as error:
         _warn_once(place, error.strerror or str(error))
         return folder, path

@@ -33,9 +33,10 @@ class ProgressCollector:
         return self.stopping
 
     def post(self, event: ProgressEvent) -> None:
-        """Add an event; a later one of the same stage replaces one that was not fetched yet."""
+        """Add an event; a later one of the same stage replaces one that was not fetched yet, but for a stage's end."""
         last = self.events[-1] if self.events else None
-        if last and (last.run, last.round_index, last.stage) == (event.run, event.round_index, event.stage):
+        same = last and (last.run, last.round_index, last.stage) == (event.run, event.round_index, event.stage)
+        if last and same and last.done < last.total:
             self.events.pop()
         self.events.append(event)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ray.util.metrics import Counter
 
-from raylab.config import DataConfig
 from raylab.data import open_dataset
 from raylab.study.events import ProgressEvent
 from raylab.study.grid import Grid
@@ -29,7 +28,9 @@ class StudyMetrics:
             IMAGES: Counter(IMAGES, "Images of pools that were scored."),
         }
         self._done: dict[tuple[str, int, str], int] = {}
-        self._images: dict[DataConfig, int] = {}
+        # Now, since where the data are may not answer in the middle of a study, which must not end for a metric.
+        pools = {run.config.data for run in grid.runs.values()}
+        self._images = {data: len(open_dataset(data).image_names("train")) for data in pools}
 
     def __call__(self, event: ProgressEvent) -> None:
         """Add what was done since the last event of the same stage."""
@@ -46,9 +47,4 @@ class StudyMetrics:
             if event.done == event.total:
                 self.counters[TRAININGS].inc()
         else:
-            self.counters[IMAGES].inc(new / event.total * self._pool(config.data))
-
-    def _pool(self, data: DataConfig) -> int:
-        if data not in self._images:
-            self._images[data] = len(open_dataset(data).image_names("train"))
-        return self._images[data]
+            self.counters[IMAGES].inc(new / event.total * self._images[config.data])

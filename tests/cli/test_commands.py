@@ -366,6 +366,10 @@ def test_status_of_a_study_that_was_begun(capsys, tmp_path):
     assert out_of(capsys, "status", "s", "--storage", str(tmp_path)).startswith("dead: process 7 on far was last heard")
     (line,) = out_of(capsys, "status", "--storage", str(tmp_path)).splitlines()
     assert line.split()[:4] == ["s", "0/2", "runs", "dead:"]
+    store.write_json("studies/r/study.json", {"not": "a study"})
+    other, line = out_of(capsys, "status", "--storage", str(tmp_path)).splitlines()
+    assert "study.json" in other
+    assert line.split()[:2] == ["s", "0/2"]
 
 
 # Bad input: data

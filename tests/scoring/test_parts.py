@@ -46,10 +46,13 @@ def test_parts_of_superpixels_carry_their_geometry(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.centres(ids), pool.centres(ids))
 
 
-def test_what_is_not_finite_is_named() -> None:
-    values = np.array([0, np.nan, np.inf], np.float32)
-    with pytest.raises(TrainingError, match=r"round-01: entropy is not finite in 2 of 3 regions"):
-        check_finite(region_table(np.arange(5, 8), {"entropy": values}, None), "round-01")
+@pytest.mark.parametrize("column", ["entropy", "feature"])
+def test_what_is_not_finite_is_named(column: str) -> None:
+    values = {"entropy": np.ones(5, np.float32), "feature": np.ones((5, 2), np.float32)}
+    values[column][[1, 3]] = np.nan, np.inf
+    table = region_table(np.arange(5, 10), {"entropy": values["entropy"]}, values["feature"])
+    with pytest.raises(TrainingError, match=rf"round-01: {column} is not finite in 2 of 5 regions"):
+        check_finite(table, "round-01")
 
 
 def test_the_projection_of_parts_is_that_of_the_whole() -> None:

@@ -24,9 +24,11 @@ def test_it_collects_until_the_block_ends_however_it_ends(ray_session: Any) -> N
         progress = CollectedProgress(collector, "run")
         progress("train", 0, 10)
         progress("train", 10, 10, "loss 1.0")
+        progress("train", 0, 10)  # of another member of an ensemble
         progress("committed", 1, 1)
-        # The latest note of a stage replaces those before it that nobody fetched.
-        assert [(event.stage, event.done) for event in fetched(collector, False)] == [("train", 10), ("committed", 1)]
+        # The latest note of a stage replaces those before it that nobody fetched, and none that it ended with.
+        found = [(event.stage, event.done) for event in fetched(collector, False)]
+        assert found == [("train", 10), ("train", 0), ("committed", 1)]
         assert fetched(collector, True) == []
         with pytest.raises(StoppedTask):
             progress.check()

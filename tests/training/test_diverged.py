@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from raylab.backends.local import LocalBackend
 from raylab.errors import TrainingError
 from raylab.files import Folder
-from raylab.loop import Loop, check_finite
-from raylab.regions.table import region_table
+from raylab.loop import Loop
 from raylab.runs import RunStore
 from tests.configs import resolved, tiny_run
 from tests.progress import Silent
@@ -47,12 +45,3 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("raylab.training.step._measure_norms", spoil)
     with pytest.raises(TrainingError, match=r"1 of \d+ tensors \(\S+ the first\) are not finite after 4 iterations"):
         Loop(run, Folder(config.storage), LocalBackend(run, Folder(config.storage)), Silent()).run()
-
-
-@pytest.mark.parametrize("column", ["entropy", "feature"])
-def test_a_table_that_is_not_finite_names_the_column(column: str) -> None:
-    values = {"entropy": np.ones(5, np.float32), "feature": np.ones((5, 2), np.float32)}
-    values[column][3] = np.nan
-    table = region_table(np.arange(5), {"entropy": values["entropy"]}, values["feature"])
-    with pytest.raises(TrainingError, match=rf"round 2: {column} is not finite in 1 of 5 regions"):
-        check_finite(table, "round 2")
