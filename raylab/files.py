@@ -50,8 +50,9 @@ def absolute(path: str | os.PathLike[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's message, cut to one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """The first line of an error's message that says something, without the stop at its end."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__).rstrip(".")
 
 
 def brought_folder(name: str) -> Path:

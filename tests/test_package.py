@@ -75,7 +75,7 @@ def test_the_wheel_works_outside_of_the_repository(built: Path, tmp_path: Path) 
     plan = run(
         *raylab, "experiment", "reproduce-paper", "--parts", "ablation-tau", "--plan", cwd=tmp_path, path=installed
     )
-    assert "study ablation-tau-cityscapes: 18 runs" in plan
+    assert "study ablation-tau-cityscapes: 12 runs" in plan
     help_ = run(*raylab, "experiment", "selection_runtime", "--help", cwd=tmp_path, path=installed)
     assert help_.startswith("usage: selection_runtime.py [-h] [OPTIONS]\n")
     assert not list(tmp_path.iterdir())

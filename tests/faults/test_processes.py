@@ -20,19 +20,20 @@ from tests.faults.two_strategies import STEPS, begun, busy, outcome, said, start
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TITLES = {
-    "training worker": "RayTrainWorker",
-    "scorer": "MapWorker(MapBatches(_Scorer",
-    "selector": "SelectorActor",
-    "process that drives a run": "ImplicitFunc",
+    "training worker": ("RayTrainWorker", 3.0),
+    "scorer": ("MapWorker(MapBatches(_Scorer", 3.0),
+    "selector": ("SelectorActor", 0.2),
+    "process that drives a run": ("ImplicitFunc", 3.0),
 }
+"""What Ray calls them, and seconds that one is there at least."""
 
 
-def kill_two(process: subprocess.Popen[str], title: str) -> int:
-    """Kill the first two processes of a title below a driver, each some time after it came; gives how many came."""
+def kill_two(process: subprocess.Popen[str], title: str, seconds: float) -> int:
+    """Kill the first two processes of a title below a driver, within some seconds of their start; gives how many."""
     killed: set[int] = set()
     while process.poll() is None and len(killed) < 2:
         for pid in set(below(process.pid, title)) - killed:
-            time.sleep(random.uniform(0, 3))
+            time.sleep(random.uniform(0, seconds))
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
@@ -45,7 +46,7 @@ def test_killed(
     kind: str, tmp_path: Path, undisturbed_study: UndisturbedStudy, record_fault: Callable[..., None]
 ) -> None:
     storage = tmp_path / "root"
-    while (kills := kill_two(process := start(storage, 1), TITLES[kind])) == 0 and busy(storage):
+    while (kills := kill_two(process := start(storage, 1), *TITLES[kind])) == 0 and busy(storage):
         pass
     assert process.wait() == 0, said(storage)
     assert kills, said(storage)
