@@ -209,13 +209,8 @@ class RoundStore:
         Raises:
             StoreError: as `committed`, or the table is missing or not the one that was committed.
         """
-        path, sha256 = self.committed(step, name)
         try:
-            return self.store.read_table(path, sha256)
-        except MissingError:
-            if (now := self.committed(step, name)).path == path:
-                raise
-            return self.store.read_table(*now)  # the step was done again in between
+            return self.store.read_table(*self.committed(step, name))
         except DamagedError as error:
             raise _with_way_out(error) from None
 

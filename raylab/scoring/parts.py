@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from raylab.errors import TrainingError
 from raylab.files import Folder, parquet_bytes
@@ -68,8 +69,7 @@ def check_finite(table: pa.Table, where: str) -> None:
     Raises:
         TrainingError: names the column and how many of its rows are not finite.
     """
-    first = table["region_id"][0].as_py()
-    maps, features = columns_of(table, first + len(table), first)
+    maps, features = _own_columns(table)
     columns = maps if features is None else {**maps, "feature": features.sum(axis=1)}
     for name, values in columns.items():
         if bad := len(values) - int(np.isfinite(values).sum()):
@@ -81,10 +81,15 @@ def check_finite(table: pa.Table, where: str) -> None:
 
 def moments(table: pa.Table) -> Moments:
     """What a part tells the projection; its features are there and finite."""
-    first = table["region_id"][0].as_py()
-    _, features = columns_of(table, first + len(table), first)
+    _, features = _own_columns(table)
     assert features is not None
     return Moments.of(features)
+
+
+def _own_columns(table: pa.Table) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32] | None]:
+    """`columns_of` a part, which says itself where it begins."""
+    first = table["region_id"][0].as_py()
+    return columns_of(table, first + len(table), first)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class PartWriter:
         """
         first = table["region_id"][0].as_py()
         if projection is not None:
-            maps, features = columns_of(table, first + len(table), first)
+            maps, features = _own_columns(table)
             assert features is not None
             table = region_table(table["region_id"].to_numpy(), maps, projection(features))
         content = parquet_bytes(with_regions(table, self.regions))
