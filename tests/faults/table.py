@@ -62,9 +62,11 @@ class Plugin:
         elif found := [value for name, value in report.user_properties if name == PROPERTY]:
             self.rows[report.nodeid] = [asdict(row) for row in found]  # type: ignore[call-overload]
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         kept = read()
         modules = {name.partition("::")[0] for name in self.there}
+        # Of a module that only some tests of were asked for, nobody has looked whether the others are still there.
+        modules -= {Path(one.partition("::")[0]).as_posix() for one in session.config.args if "::" in one}
         kept = {
             name: rows for name, rows in kept.items() if name in self.there or name.partition("::")[0] not in modules
         }
